@@ -1,0 +1,26 @@
+"""SageMaker gateway: a permit per instance, a fair and bounded queue, and metrics, in front of SageMaker endpoints.
+
+The map, in the order in which a request meets the rooms; `proxy` is the story, so read it first.
+
+* `cli`: the commands; `serve` is the process
+* `app`: introduces the parts to each other, opens and closes them in order
+* `proxy`: the data path: route, read the body, admit, sign, call, answer, record
+* `visit`: what becomes known of one request on its way
+* `router`: which endpoints a request means
+* `body`: a caller's body, bounded and timed
+* `limiter`: permits and the queue of one endpoint; `turn`: the awaiting that goes with it
+* `sagemaker`: SageMaker's wire: signatures, credentials, hosts, operations and headers, what a failure means
+* `upstream`: the client pool: a signed call in, an answer out
+* `metrics`, `log`: look on from the side
+* `admin`: livez, readyz, metrics, status
+
+Below all of them stand the words:
+
+* `config`: the settings
+* `errors`: every way to be refused
+* `models`: the nouns that pass between modules
+
+And beside them `emulator`, a local SageMaker, which imports nothing of the gateway: it must not share its bugs.
+"""
+
+__version__ = "0.1.0"
