@@ -1,0 +1,25 @@
+"""The settings: typed, frozen, validated; one place for name, default, unit and meaning."""
+
+from gateway.config.file import load
+from gateway.config.notes import notes, unsupported
+from gateway.config.problems import ConfigError, Problem
+from gateway.config.schema import json_schema
+from gateway.config.settings import Aws, Config, Drain, Endpoint, Listen, Log, Queue, Route, Target
+
+__all__ = [
+    "Aws",
+    "Config",
+    "ConfigError",
+    "Drain",
+    "Endpoint",
+    "Listen",
+    "Log",
+    "Problem",
+    "Queue",
+    "Route",
+    "Target",
+    "json_schema",
+    "load",
+    "notes",
+    "unsupported",
+]

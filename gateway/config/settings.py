@@ -1,0 +1,237 @@
+"""Every setting: its name, type, default, unit and meaning, in one place."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic_core import PydanticCustomError
+
+from gateway.config.rules import conflicts
+
+CONFLICT = "conflict"
+"""The type of pydantic's error where settings do not go together."""
+
+SAGEMAKER_NAME = r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
+"""What SageMaker takes as an endpoint's name, anchored.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+"""
+
+
+def _in_words(wanted: str) -> dict[str, JsonValue]:
+    """What a pattern asks for, in words; editors show it, and so do our own messages."""
+    return {"patternErrorMessage": wanted}
+
+
+def _check_host(url: str) -> str:
+    """Refuse an address that has the looks of a URL and still leads nowhere."""
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise PydanticCustomError("url", "not a usable host and port")
+    return url
+
+
+Name = Annotated[
+    str,
+    Field(
+        max_length=63,
+        pattern=SAGEMAKER_NAME,
+        json_schema_extra=_in_words("a name of at most 63 letters, digits and hyphens, without a hyphen at either end"),
+    ),
+]
+Url = Annotated[
+    str,
+    Field(
+        pattern=r"^https?://[^/?#\s@]+$",
+        json_schema_extra=_in_words("http:// or https://, a host and perhaps a port, with nothing after it"),
+    ),
+    AfterValidator(_check_host),
+]
+"""A scheme, a host and perhaps a port: SageMaker's API has no base path, and credentials never stand in the file."""
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """What all groups of settings share: unknown keys and wrong types are refused, and nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class Listen(Settings):
+    """Where callers reach the gateway, and how patient it is with them."""
+
+    host: str = Field(
+        "127.0.0.1",
+        pattern=r"^[A-Za-z0-9_.:%-]+$",
+        json_schema_extra=_in_words("an IP address or host name, without scheme and port"),
+        description="Address to listen on.",
+    )
+    port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    body_timeout_seconds: Seconds = Field(
+        60, description="How long a caller may take to send a body before it is refused with 408."
+    )
+    keepalive_seconds: Seconds = Field(75, description="How long an idle connection of a caller is kept open.")
+
+
+class Aws(Settings):
+    """Which AWS the endpoints live in. Credentials never stand here: the AWS chain finds them."""
+
+    region: str = Field(
+        pattern=r"^[a-z]{2,}(-[a-z]+)+-[0-9]+$",
+        json_schema_extra=_in_words("an AWS region such as ap-northeast-1"),
+        description="AWS region of the endpoints.",
+    )
+    endpoint_url: Url | None = Field(
+        None, description="Base URL of the SageMaker Runtime API, where it is not AWS's own."
+    )
+    control_endpoint_url: Url | None = Field(
+        None, description="Base URL of the SageMaker control plane (`Describe*`), where it is not AWS's own."
+    )
+
+
+class Drain(Settings):
+    """How the gateway goes away after SIGTERM."""
+
+    delay_seconds: float = Field(
+        0,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="How long `/readyz` says 503 while calls are still taken, so that load balancers can look away.",
+    )
+    timeout_seconds: Seconds = Field(
+        75, description="How long waiting and running calls may take to finish before they are cut off."
+    )
+
+
+class Log(Settings):
+    """What is logged, to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is logged; the line for each request is `info`."
+    )
+    format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`json`, `console` for people, or `auto`: console on a terminal, else JSON."
+    )
+
+
+class Queue(Settings):
+    """The bounds of waiting for a permit of one endpoint."""
+
+    max_waiting: int = Field(
+        1000, ge=0, le=1_000_000, description="How many callers may wait; one more is refused with 429 at once."
+    )
+    timeout_seconds: Seconds = Field(
+        30,
+        description="How long a caller may wait before it is refused with 429. Keep it, plus the time of an "
+        "inference, under the read timeout of your callers (60 s in AWS SDKs).",
+    )
+
+
+class Endpoint(Settings):
+    """One SageMaker endpoint and the room that it has."""
+
+    endpoint_name: Name | None = Field(None, description="SageMaker's name of the endpoint. Default: the key.")
+    instances: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = Field(
+        description="How many instances serve the endpoint; `auto` follows the fleet through DescribeEndpoint."
+    )
+    concurrency_per_instance: int = Field(
+        1, ge=1, le=10_000, description="How many calls one instance does at a time. No AWS field tells it."
+    )
+    queue: Queue = Field(Queue(), description="The bounds of waiting.")
+    timeout_seconds: Seconds = Field(
+        70, description="How long a whole call may take before it is given up with 424. SageMaker's own limit is 60."
+    )
+    cooldown_seconds: float = Field(
+        0,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="How much longer a permit is kept when a call was given up and its model may still run.",
+    )
+    max_body_bytes: int = Field(
+        26_214_400,
+        ge=0,
+        le=1_073_741_824,
+        description="Longest request body; a longer one is refused with 413. SageMaker's limit for real-time requests.",
+    )
+    max_response_bytes: int = Field(
+        33_554_432, ge=0, le=1_073_741_824, description="Longest answer that is read; a longer one ends with 424."
+    )
+
+    @property
+    def capacity(self) -> int | None:
+        """How many calls may run at once: instances times concurrency; None where the fleet decides (`auto`)."""
+        return None if self.instances == "auto" else self.instances * self.concurrency_per_instance
+
+
+RoutePath = Annotated[
+    str,
+    Field(
+        max_length=1024,
+        pattern=r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$",
+        json_schema_extra=_in_words(
+            "a path of at most 1024 characters such as /predict or /v1/classify: letters, digits and - . _ ~, "
+            "no segment empty or beginning with a dot"
+        ),
+    ),
+]
+
+
+class Target(Settings):
+    """One endpoint that a route leads to."""
+
+    endpoint: str = Field(description="A key of `endpoints`.", json_schema_extra=_in_words("a key of endpoints"))
+    weight: int = Field(
+        1, ge=0, le=1_000_000, description="Share of the calls beside the weights of the other targets."
+    )
+
+
+class Route(Settings):
+    """A name, and perhaps a path, that callers use."""
+
+    path: RoutePath | None = Field(
+        None, description="A path of its own for plain HTTP callers, beside `/endpoints/{name}/invocations`."
+    )
+    targets: tuple[Target, ...] = Field(
+        min_length=1,
+        strict=False,  # YAML has lists only
+        description="The endpoints that the route leads to. The first takes the calls.",
+    )
+
+
+class Config(Settings):
+    """The whole config file of the gateway in front of SageMaker endpoints."""
+
+    model_config = ConfigDict(title="sagemaker-gateway config")
+
+    listen: Listen = Field(Listen(), description="Where callers reach the gateway.")
+    aws: Aws = Field(description="Which AWS the endpoints live in.")
+    drain: Drain = Field(Drain(), description="How the gateway goes away after SIGTERM.")
+    log: Log = Field(Log(), description="What is logged.")
+    endpoints: Annotated[Mapping[Name, Endpoint], Field(min_length=1)] = Field(
+        description="The SageMaker endpoints, by a name of your choice.",
+        json_schema_extra={"additionalProperties": False},
+    )
+    routes: Mapping[Name, Route] = Field(
+        {}, description="Names and paths that lead to endpoints.", json_schema_extra={"additionalProperties": False}
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if found := conflicts(self.model_dump()):
+            raise PydanticCustomError(CONFLICT, "{conflicts}", {"conflicts": "; ".join(map(str, found))})
+        return self
+
+    def endpoint_name(self, key: str) -> str:
+        """SageMaker's name of the endpoint that stands under `key`: its `endpoint_name`, else the key itself.
+
+        Raises:
+            KeyError: no endpoint stands under `key`.
+        """
+        return self.endpoints[key].endpoint_name or key
