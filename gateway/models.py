@@ -1,0 +1,144 @@
+"""The nouns that pass between modules: operation, call, answer, record, statistics."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from re import Pattern
+from typing import TypeAlias
+
+Headers: TypeAlias = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What SageMaker takes as the value of one request header.
+
+    Attributes:
+        name: its spelling on the wire.
+        max_length: longest value, in characters.
+        pattern: what the whole value must match, where more than printable ASCII is asked.
+    """
+
+    name: str
+    max_length: int
+    pattern: Pattern[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of the SageMaker Runtime API.
+
+    Attributes:
+        name: AWS's name, the value of the metric label `operation`.
+        suffix: last segment of its path, after `/endpoints/{name}/`.
+        request_headers: headers of a caller that are passed on, by lower-case name.
+        response_headers: headers of an answer that are passed back, in lower case.
+    """
+
+    name: str
+    suffix: str
+    request_headers: Mapping[str, Header]
+    response_headers: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One signed request to SageMaker.
+
+    Attributes:
+        url: where it goes, already encoded.
+        headers: all of its headers but `Content-Length`.
+        body: its whole body.
+        response_headers: headers of the answer that are passed back, in lower case.
+        max_response_bytes: longest answer that is read.
+        connect_seconds: how long one attempt to connect may take.
+        timeout_seconds: how long the whole call may take.
+    """
+
+    url: str
+    headers: Headers
+    body: bytes
+    response_headers: frozenset[str]
+    max_response_bytes: int
+    connect_seconds: float
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back to a caller: SageMaker's answer as it came, or a refusal.
+
+    Attributes:
+        status: HTTP status.
+        headers: all of its headers that a caller gets to see.
+        body: its whole body.
+        first_byte: seconds from dispatch to SageMaker's headers; None for a refusal.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes
+    first_byte: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All that is told of one request once it is over, to metrics and log. Times are in seconds.
+
+    Attributes:
+        request_id: the gateway's id of the request, which every answer carries.
+        aws_request_id: SageMaker's id of the call, where it answered.
+        method: the HTTP method as it came.
+        path: the path as it came, without the query.
+        remote: address of the caller.
+        endpoint: key of the endpoint in the config; None where the request leads to none.
+        operation: AWS's name of the operation; None likewise.
+        status: HTTP status of the answer; 499 where the caller hung up before it.
+        reason: why the gateway refused; None where it did not.
+        upstream_error: the error code of SageMaker's own answer; None where it is no error.
+        duration: from the request's headers to the answer, or to the end of the call of an orphan.
+        queue: time in the queue; None where the request never came to it.
+        first_byte: from dispatch to the headers of SageMaker's answer; None where there was none.
+        upstream: from dispatch to the end of the call; None where nothing was dispatched.
+        bytes_in: length of the request's body.
+        bytes_out: length of the answer's body.
+        orphaned: whether the call outlived its caller.
+    """
+
+    request_id: str
+    aws_request_id: str | None
+    method: str
+    path: str
+    remote: str | None
+    endpoint: str | None
+    operation: str | None
+    status: int
+    reason: str | None
+    upstream_error: str | None
+    duration: float
+    queue: float | None
+    first_byte: float | None
+    upstream: float | None
+    bytes_in: int
+    bytes_out: int
+    orphaned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The state of one limiter at one moment.
+
+    Attributes:
+        capacity: how many calls may run at once.
+        running: how many do, orphans included.
+        orphaned: how many of these have lost their caller.
+        cooling: permits kept after a call was given up, because its model may still run.
+        waiting: callers in the queue.
+        oldest_waiter_seconds: how long the first of them has waited; 0 where nobody waits.
+    """
+
+    capacity: int
+    running: int
+    orphaned: int
+    cooling: int
+    waiting: int
+    oldest_waiter_seconds: float
