@@ -1,0 +1,60 @@
+"""A caller's body: read whole, bounded in bytes and seconds, together with its SHA-256."""
+
+import asyncio
+from hashlib import sha256
+
+from aiohttp import StreamReader, web
+
+from gateway.errors import BODY_TIMEOUT, TOO_LARGE, Refusal
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+async def read_body(request: web.BaseRequest, *, limit: int, seconds: float) -> tuple[bytes, str]:
+    """The body and its digest, which a signature needs before the first byte goes out.
+
+    Args:
+        request: the caller's request.
+        limit: longest body, in bytes.
+        seconds: how long the caller may take.
+
+    Raises:
+        Refusal: the body is longer, or the caller slower. A declared length is refused before a byte is read.
+    """
+    length = request.content_length
+    if length is not None and length > limit:
+        raise _too_large(limit)
+    content = request.content
+    if content.is_eof():
+        body = content.read_nowait()
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body, sha256(body).hexdigest()
+    try:
+        async with asyncio.timeout(seconds):
+            if request.headers.get("Expect", "").lower() == "100-continue":
+                await request.writer.write(CONTINUE)
+                request.writer.output_size = 0
+            return await _read(content, limit)
+    except TimeoutError:
+        raise Refusal(
+            BODY_TIMEOUT, f"The body did not arrive within {seconds:g} s: send it faster, or in a smaller request."
+        ) from None
+
+
+async def _read(content: StreamReader, limit: int) -> tuple[bytes, str]:
+    digest = sha256()
+    chunks = []
+    size = 0
+    while chunk := await content.readany():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        # Hashed as it comes: a large body in one go would hold up every other caller for milliseconds.
+        digest.update(chunk)
+        chunks.append(chunk)
+    return b"".join(chunks), digest.hexdigest()
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(TOO_LARGE, f"The body is longer than {limit} bytes, the most that this endpoint takes.")

@@ -1,0 +1,128 @@
+"""Credentials from the AWS chain, refreshed in the background ahead of their expiry, never inside a caller's request.
+
+The chain (environment, profile, container, instance role) is aiobotocore's:
+https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from aiobotocore.session import AioSession
+from botocore.credentials import RefreshableCredentials
+from structlog.typing import FilteringBoundLogger
+
+from gateway.errors import CREDENTIALS, Refusal
+from gateway.sagemaker.signing import Credentials
+
+CHECK_SECONDS = 30.0
+"""How often the chain is asked whether a refresh is due. botocore's advisory window is the last 15 minutes before
+expiry, so some 30 tries fit into it."""
+
+RETRY_SECONDS = 2.0
+"""How long to wait after the chain found nothing, or failed with nothing usable at hand."""
+
+
+class FrozenKeys(Protocol):
+    """What botocore gives out: one consistent set of keys."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+
+
+class Provider(Protocol):
+    """botocore's credential object, temporary or static."""
+
+    async def get_frozen_credentials(self) -> FrozenKeys:
+        """The keys; temporary ones are refreshed first when that is due."""
+
+
+class CredentialSource:
+    """The credentials of now, for whoever signs.
+
+    Args:
+        load: runs the chain; None where it finds nothing.
+        log: where failures are told.
+    """
+
+    def __init__(self, load: Callable[[], Awaitable[Provider | None]], log: FilteringBoundLogger) -> None:
+        self._load = load
+        self._log = log
+        self._provider: Provider | None = None
+        self._current: Credentials | None = None
+        self._problem = "not loaded yet"
+
+    @property
+    def problem(self) -> str | None:
+        """Why there are no usable credentials; None where there are."""
+        return self._problem if self._current is None else None
+
+    def current(self) -> Credentials:
+        """The credentials to sign with; never waits.
+
+        Raises:
+            Refusal: there are none, or they have expired and could not be refreshed.
+        """
+        if self._current is None:
+            raise Refusal(
+                CREDENTIALS, "The gateway has no usable AWS credentials. The call was not sent; its operators see why."
+            )
+        return self._current
+
+    async def refresh(self) -> None:
+        """Ask the chain for keys, and remember them, or why there are none."""
+        try:
+            self._provider = self._provider or await self._load()
+            if self._provider is None:
+                self._forget("the AWS credential chain found none: set AWS_ACCESS_KEY_ID, a profile or a role")
+                return
+            keys = await self._provider.get_frozen_credentials()
+        # The chain runs other people's plug-ins and processes: whatever they raise is a failed refresh.
+        except Exception as error:  # noqa: BLE001
+            problem = f"{type(error).__name__}: {error}"
+            if self._still_valid():
+                self._log.warning("credentials_refresh_failed", problem=problem)
+            else:
+                self._forget(problem)
+            return
+        credentials = Credentials(keys.access_key, keys.secret_key, keys.token or None)
+        if credentials != self._current:
+            self._log.info("credentials_loaded", access_key_id=credentials.access_key_id)
+        self._current = credentials
+
+    def _still_valid(self) -> bool:
+        """The chain gives up 10 minutes before expiry; until then the keys at hand go on working."""
+        provider = self._provider
+        return (
+            self._current is not None
+            and isinstance(provider, RefreshableCredentials)
+            and not provider.refresh_needed(refresh_in=0)
+        )
+
+    def _forget(self, problem: str) -> None:
+        if self._current is not None or problem != self._problem:
+            self._log.error("credentials_unusable", problem=problem)
+        self._problem = problem
+        self._current = None
+
+    async def keep_fresh(self) -> None:
+        """Refresh for ever."""
+        while True:
+            await asyncio.sleep(RETRY_SECONDS if self._current is None else CHECK_SECONDS)
+            await self.refresh()
+
+
+@asynccontextmanager
+async def open_credentials(log: FilteringBoundLogger) -> AsyncIterator[CredentialSource]:
+    """The process's credentials, loaded once before use and kept fresh until the end."""
+    session = AioSession()
+    source = CredentialSource(session.get_credentials, log)
+    await source.refresh()
+    task = asyncio.create_task(source.keep_fresh(), name="keep credentials fresh")
+    try:
+        yield source
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

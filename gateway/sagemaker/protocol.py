@@ -1,0 +1,145 @@
+"""The operations of the SageMaker Runtime API: paths, headers either way, error codes, what a failure means.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_Operations_Amazon_SageMaker_Runtime.html
+"""
+
+import json
+import re
+from collections.abc import Iterable
+
+from gateway.errors import BAD_ENCODING, BAD_REQUEST, Refusal
+from gateway.models import Answer, Header, Operation
+
+_NAME = re.compile(r"[a-zA-Z0-9](?:-*[a-zA-Z0-9])*")
+_COMPONENT = re.compile(r"[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?")
+_PRINTABLE = re.compile(r"[!-~][ -~]*")
+_FIELD = re.compile(r"[\t -~]*")
+
+INVOKE_ENDPOINT = Operation(
+    name="InvokeEndpoint",
+    suffix="invocations",
+    request_headers={
+        header.name.lower(): header
+        for header in (
+            Header("Content-Type", 1024),
+            Header("Accept", 1024),
+            Header("X-Amzn-SageMaker-Custom-Attributes", 1024),
+            Header("X-Amzn-SageMaker-Target-Model", 1024, _PRINTABLE),
+            Header("X-Amzn-SageMaker-Target-Variant", 63, _NAME),
+            Header("X-Amzn-SageMaker-Target-Container-Hostname", 63, _NAME),
+            Header("X-Amzn-SageMaker-Inference-Id", 64, _PRINTABLE),
+            Header("X-Amzn-SageMaker-Enable-Explanations", 64),
+            Header("X-Amzn-SageMaker-Inference-Component", 63, _COMPONENT),
+            Header("X-Amzn-SageMaker-Session-Id", 256, re.compile(rf"NEW_SESSION|{_NAME.pattern}")),
+            Header("X-Amzn-SageMaker-Prefix-Aware-Id", 64),
+        )
+    },
+    response_headers=frozenset(
+        {
+            "content-type",
+            "retry-after",
+            "x-amz-retry-after",
+            "x-amzn-errortype",
+            "x-amzn-invoked-production-variant",
+            "x-amzn-requestid",
+            "x-amzn-sagemaker-closed-session-id",
+            "x-amzn-sagemaker-custom-attributes",
+            "x-amzn-sagemaker-new-session-id",
+        }
+    ),
+)
+
+OPERATIONS = (INVOKE_ENDPOINT,)
+
+OTHER_ERROR = "_other"
+ERROR_CODES = (
+    "AccessDeniedException",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InternalDependencyException",
+    "InternalFailure",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+    "ModelError",
+    "ModelNotReadyException",
+    "RequestEntityTooLargeException",
+    "RequestExpired",
+    "RequestTimeoutException",
+    "ServiceUnavailable",
+    "ThrottlingException",
+    "UnrecognizedClientException",
+    "ValidationError",
+    OTHER_ERROR,
+)
+"""The values of the metric label `error`: the modelled errors of the API, and AWS's common ones."""
+
+_KNOWN_ERRORS = frozenset(ERROR_CODES)
+_FIRST_ERROR_STATUS = 300
+_MODEL_ERROR_STATUS = 424
+_LONGEST_ERROR_BYTES = 1_048_576
+
+
+def request_headers(operation: Operation, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers of a caller that go to SageMaker; all others, known or not, stay behind.
+
+    Raises:
+        Refusal: SageMaker would not take a value, or the body is encoded in a way that it does not undo.
+    """
+    passed: list[tuple[str, str]] = []
+    allowed = operation.request_headers
+    seen = set()
+    for name, value in headers:
+        lower = name.lower()
+        header = allowed.get(lower)
+        if header is None:
+            if lower == "content-encoding" and value.lower() != "identity":
+                raise Refusal(
+                    BAD_ENCODING, "Content-Encoding is not understood by SageMaker: send the body as it is, without it."
+                )
+            continue
+        if lower in seen:
+            raise Refusal(BAD_REQUEST, f"{header.name} is given twice: give it once.")
+        seen.add(lower)
+        _check(header, value)
+        passed.append((header.name, value))
+    return passed
+
+
+def error_code(answer: Answer) -> str | None:
+    """The error code of an answer of SageMaker, from the closed list; None where it is no error."""
+    if answer.status < _FIRST_ERROR_STATUS:
+        return None
+    # "Code", "Code:uri" and "namespace#Code" are all in use.
+    value = _header(answer, "x-amzn-errortype").partition(":")[0].rpartition("#")[2]
+    return value if value in _KNOWN_ERRORS else OTHER_ERROR
+
+
+def request_id(answer: Answer) -> str | None:
+    """SageMaker's id of the call."""
+    return _header(answer, "x-amzn-requestid") or None
+
+
+def may_still_run(answer: Answer) -> bool:
+    """Whether SageMaker gave the call up while its container may go on: ModelError with OriginalStatusCode 0."""
+    if answer.status != _MODEL_ERROR_STATUS or len(answer.body) > _LONGEST_ERROR_BYTES:
+        return False
+    try:
+        body = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(body, dict) and body.get("OriginalStatusCode") == 0
+
+
+def _check(header: Header, value: str) -> None:
+    if len(value) > header.max_length:
+        raise Refusal(
+            BAD_REQUEST, f"{header.name} has {len(value)} characters: SageMaker takes {header.max_length} at most."
+        )
+    if not value.isascii() or (not value.isprintable() and not _FIELD.fullmatch(value)):
+        raise Refusal(BAD_REQUEST, f"{header.name} may hold printable ASCII only.")
+    if header.pattern is not None and not header.pattern.fullmatch(value):
+        raise Refusal(BAD_REQUEST, f"{header.name} has to match the pattern {header.pattern.pattern}")
+
+
+def _header(answer: Answer, name: str) -> str:
+    return next((value for key, value in answer.headers if key.lower() == name), "")

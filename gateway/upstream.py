@@ -1,0 +1,174 @@
+"""The client pool: a signed call in, SageMaker's answer out. Foreign failures become refusals here and nowhere else.
+
+Connections come from aiohttp's connector (pool, DNS, TLS) and answers from its parser; the request is written by
+hand, on purpose: only so is it known whether a byte of it has left, and its session and request objects cost twice
+as much as all the rest of a call (`make bench`).
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from time import perf_counter
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawResponseMessage
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from gateway.errors import BROKEN, TIMEOUT, UNREACHABLE, Refusal
+from gateway.models import Answer, Call
+
+KEEPALIVE_SECONDS = 15.0
+"""Idle connections are dropped well before SageMaker drops them (at 60 s): one that dies under a request is a 424."""
+
+CONNECT_ATTEMPTS = 2
+READ_BUFFER_BYTES = 256 * 1024
+_SWITCHING_PROTOCOLS = 101
+_FIRST_FINAL_STATUS = 200
+
+_LOST = (OSError, aiohttp.ClientError, HttpProcessingError, asyncio.IncompleteReadError)
+"""All that aiohttp raises for a connection that breaks, and for an answer that is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Destination:
+    """What never changes about one URL: the key of its connections, and how its requests begin."""
+
+    request: aiohttp.ClientRequest
+    head: str
+
+
+class Upstream:
+    """Sends calls over pooled connections.
+
+    The pool is not bounded: permits bound the calls, and a bound here would be a second queue that nobody sees.
+
+    Args:
+        connector: the pool.
+        user_agent: who the gateway says it is.
+    """
+
+    def __init__(self, connector: aiohttp.BaseConnector, user_agent: str) -> None:
+        self._connector = connector
+        self._user_agent = user_agent
+        self._destinations: dict[str, _Destination] = {}
+
+    async def send(self, call: Call) -> Answer:
+        """Send the call once and read its answer to the end.
+
+        Raises:
+            Refusal: `unreachable` where no byte of it left, so that no model can have seen it; else `timeout` or
+                `broken`: it may have run.
+        """
+        destination = self._destinations.get(call.url) or self._add_destination(call.url)
+        started = perf_counter()
+        sent = False
+        try:
+            async with asyncio.timeout(call.timeout_seconds):
+                connection = await self._connect(destination, call.connect_seconds)
+                sent = True
+                try:
+                    answer = await _exchange(connection, destination.head, call, started)
+                except BaseException:
+                    connection.close()
+                    raise
+                connection.release()
+                return answer
+        except TimeoutError:
+            if not sent:
+                raise _unreachable("the connection timed out") from None
+            raise Refusal(
+                TIMEOUT,
+                f"SageMaker gave no whole answer within {call.timeout_seconds:g} s. The model may have run, "
+                "and may still run: the call was not sent again.",
+            ) from None
+        except _LOST as error:
+            raise Refusal(
+                BROKEN,
+                f"The connection to SageMaker broke before its answer was whole ({type(error).__name__}). "
+                "The model may have run: the call was not sent again.",
+            ) from error
+
+    async def _connect(self, destination: _Destination, seconds: float) -> Connection:
+        """A connection that has not taken a byte yet; one more try where there is none, since no model saw the call."""
+        timeout = aiohttp.ClientTimeout(connect=seconds)
+        for attempt in range(CONNECT_ATTEMPTS):
+            try:
+                connection = await self._connector.connect(destination.request, [], timeout)
+            except (OSError, TimeoutError, aiohttp.ClientError, ssl.CertificateError) as error:
+                if attempt == CONNECT_ATTEMPTS - 1:
+                    reason = "the connection timed out" if isinstance(error, TimeoutError) else type(error).__name__
+                    raise _unreachable(reason) from error
+            else:
+                return connection
+        raise AssertionError("unreachable")
+
+    def _add_destination(self, url: str) -> _Destination:
+        target = URL(url, encoded=True)
+        request = aiohttp.ClientRequest("POST", target, loop=asyncio.get_running_loop())
+        head = f"POST {target.raw_path_qs} HTTP/1.1\r\nUser-Agent: {self._user_agent}\r\n"
+        destination = self._destinations[url] = _Destination(request, head)
+        return destination
+
+
+def _unreachable(reason: str) -> Refusal:
+    return Refusal(UNREACHABLE, f"SageMaker could not be reached ({reason}). The call was not sent.")
+
+
+async def _exchange(connection: Connection, head: str, call: Call, started: float) -> Answer:
+    protocol = connection.protocol
+    transport = connection.transport
+    if protocol is None or transport is None:
+        raise aiohttp.ServerDisconnectedError
+    protocol.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=READ_BUFFER_BYTES)
+    lines = "".join([f"{name}: {value}\r\n" for name, value in call.headers])
+    start = f"{head}{lines}Content-Length: {len(call.body)}\r\n\r\n".encode("ascii")
+    transport.writelines((start, call.body))
+    message, payload = await _read_head(protocol)
+    first_byte = perf_counter() - started
+    body = await _read_body(payload, call.max_response_bytes)
+    return Answer(message.code, _passed_back(message.headers, call.response_headers), body, first_byte)
+
+
+async def _read_head(protocol: ResponseHandler) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
+    while True:
+        message, payload = await protocol.read()
+        if message.code == _SWITCHING_PROTOCOLS:
+            raise aiohttp.ClientPayloadError("SageMaker switched protocols unasked")
+        if message.code >= _FIRST_FINAL_STATUS:
+            return message, payload
+
+
+async def _read_body(payload: aiohttp.StreamReader, limit: int) -> bytes:
+    chunks = []
+    size = 0
+    while chunk := await payload.readany():
+        size += len(chunk)
+        if size > limit:
+            raise aiohttp.ClientPayloadError(f"the answer is longer than max_response_bytes ({limit})")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _passed_back(headers: CIMultiDictProxy[str], allowed: frozenset[str]) -> list[tuple[str, str]]:
+    passed = [(name, value) for name, value in headers.items() if name.lower() in allowed]
+    for name, value in passed:
+        # Bytes that are not UTF-8 arrive as lone surrogates, which nothing can send on.
+        if not value.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise aiohttp.ClientPayloadError(f"the answer's header {name} is not UTF-8")
+    return passed
+
+
+@asynccontextmanager
+async def open_upstream(user_agent: str) -> AsyncIterator[Upstream]:
+    """The process's client pool, closed at the end."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
+    try:
+        yield Upstream(connector, user_agent)
+    finally:
+        await connector.close()
