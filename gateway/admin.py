@@ -1,0 +1,94 @@
+"""What operators see: livez, readyz, metrics, status."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+from uuid import uuid4
+
+from aiohttp import web
+from multidict import CIMultiDict
+from prometheus_client import CollectorRegistry
+from prometheus_client.aiohttp import make_aiohttp_handler
+
+from gateway.errors import BAD_METHOD, PROXY_NAME, Refusal
+from gateway.models import Statistics
+
+Handler = Callable[[Any], Awaitable[web.StreamResponse]]
+Check = Callable[[], str | None]
+"""Says what is wrong; None where nothing is."""
+
+OPS_METHODS = ("GET", "HEAD")
+
+
+class Admin:
+    """Answers the ops paths.
+
+    Args:
+        registry: the metrics.
+        statistics: by endpoint, its limiter's statistics.
+        describe: by endpoint, what the config says of it, for `/status`.
+        checks: by name, what has to hold before traffic may come.
+        version: the gateway's.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: CollectorRegistry,
+        statistics: Mapping[str, Callable[[], Statistics]],
+        describe: Mapping[str, Mapping[str, object]],
+        checks: Mapping[str, Check],
+        version: str,
+    ) -> None:
+        self._statistics = statistics
+        self._describe = describe
+        self._checks = checks
+        self._version = version
+        self._handlers: Mapping[str, Handler] = {
+            "/livez": self.livez,
+            "/readyz": self.readyz,
+            "/metrics": make_aiohttp_handler(registry),
+            "/status": self.status,
+        }
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request for one of `OPS_PATHS`."""
+        if request.method not in OPS_METHODS:
+            refusal = Refusal(BAD_METHOD, f"{request.method} is not taken here: use GET.", allow=", ".join(OPS_METHODS))
+            status, headers, body = refusal.wire(str(uuid4()))
+            response: web.StreamResponse = web.Response(status=status, headers=CIMultiDict(headers), body=body)
+        else:
+            response = await self._handlers[request.rel_url.raw_path](request)
+        response.headers["Server"] = PROXY_NAME
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    async def livez(self, _request: web.BaseRequest) -> web.Response:
+        """200 as long as the loop turns. Never depends on AWS: a restart would not mend that."""
+        return _text(200, "ok\n")
+
+    async def readyz(self, request: web.BaseRequest) -> web.Response:
+        """200 when traffic may come, else 503 with the names of what fails; `?verbose` lists every check."""
+        results = {name: check() for name, check in self._checks.items()}
+        failed = [name for name, problem in results.items() if problem is not None]
+        if "verbose" in request.query:
+            lines = [
+                f"[+] {name} ok" if problem is None else f"[-] {name} failed: {problem}"
+                for name, problem in results.items()
+            ]
+        else:
+            lines = [f"not ready: {', '.join(failed)}"] if failed else ["ok"]
+        return _text(503 if failed else 200, "\n".join([*lines, ""]))
+
+    async def status(self, _request: web.BaseRequest) -> web.Response:
+        """Every endpoint's live state."""
+        endpoints = {
+            name: {**self._describe[name], **asdict(statistics())} for name, statistics in self._statistics.items()
+        }
+        body = json.dumps({"version": self._version, "endpoints": endpoints}, indent=2)
+        return web.Response(text=body + "\n", content_type="application/json")
+
+
+def _text(status: int, text: str) -> web.Response:
+    return web.Response(status=status, text=text)

@@ -1,0 +1,193 @@
+"""Introduces the parts to each other, opens and closes them in order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
+from structlog.typing import FilteringBoundLogger
+
+from gateway import __version__
+from gateway.admin import Admin
+from gateway.config import Config
+from gateway.config.rules import OPS_PATHS
+from gateway.limiter import Limiter
+from gateway.log import access_log
+from gateway.metrics import Metrics
+from gateway.proxy import Endpoint, Proxy
+from gateway.router import Router
+from gateway.sagemaker.credentials import CredentialSource, open_credentials
+from gateway.sagemaker.hosts import runtime_url
+from gateway.sagemaker.protocol import ERROR_CODES, INVOKE_ENDPOINT, OPERATIONS
+from gateway.sagemaker.signing import Signer
+from gateway.upstream import open_upstream
+
+BACKLOG = 4096
+"""Connections that the kernel keeps until they are accepted: a burst of thousands of callers loses none."""
+
+
+@dataclass(slots=True)
+class Gateway:
+    """A gateway that takes calls.
+
+    Attributes:
+        url: where.
+        limiters: permits and queue of each endpoint.
+        config: what it was made from.
+    """
+
+    url: str
+    limiters: Mapping[str, Limiter]
+    config: Config
+    _proxy: Proxy
+    _log: FilteringBoundLogger
+    _readiness: "_Readiness"
+
+    async def drain(self) -> None:
+        """Go away politely: not ready at once, no new calls after the delay, then wait for those at hand, bounded."""
+        settings = self.config.drain
+        self._readiness.leave()
+        self._log.info("draining", delay_seconds=settings.delay_seconds, timeout_seconds=settings.timeout_seconds)
+        await asyncio.sleep(settings.delay_seconds)
+        self._proxy.drain()
+        try:
+            async with asyncio.timeout(settings.timeout_seconds):
+                await self._proxy.wait_idle()
+        except TimeoutError:
+            await self.cut_off()
+        else:
+            self._log.info("drained")
+
+    async def cut_off(self) -> None:
+        """End at once: who waits is refused, what runs is given up."""
+        self._proxy.drain()
+        waiting, running = self._proxy.cut_off()
+        self._log.warning("drain_cut_off", waiting=waiting, running=running)
+        await self._proxy.wait_idle()
+
+
+class _Readiness:
+    """Whether traffic should come here."""
+
+    def __init__(self) -> None:
+        self._leaving = False
+
+    def leave(self) -> None:
+        self._leaving = True
+
+    def problem(self) -> str | None:
+        return "shutting down" if self._leaving else None
+
+
+@asynccontextmanager
+async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterator[Gateway]:
+    """A gateway that listens, and that is closed at the end.
+
+    Raises:
+        OSError: the address cannot be listened on.
+        RuntimeError: aiohttp is installed without its C parser.
+        ValueError: the config asks for what this version cannot do.
+    """
+    if HttpRequestParser is HttpRequestParserPy:
+        raise RuntimeError("aiohttp runs without its C parser: install a wheel of it that has one")
+    limiters = {
+        name: Limiter(capacity=_capacity(name, config), max_waiting=endpoint.queue.max_waiting)
+        for name, endpoint in config.endpoints.items()
+    }
+    readiness = _Readiness()
+    async with (
+        open_credentials(log) as credentials,
+        open_upstream(f"sagemaker-gateway/{__version__}") as upstream,
+    ):
+        metrics = _metrics(config, limiters)
+        proxy = Proxy(
+            router=Router(config, OPERATIONS, INVOKE_ENDPOINT),
+            endpoints=_endpoints(config, limiters),
+            credentials=credentials,
+            upstream=upstream,
+            hooks=(metrics, access_log(log)),
+            body_seconds=config.listen.body_timeout_seconds,
+        )
+        admin = _admin(config, limiters, metrics, credentials, readiness)
+        async with _listen(config, proxy, admin) as url:
+            yield Gateway(url, limiters, config, proxy, log, readiness)
+
+
+@asynccontextmanager
+async def _listen(config: Config, proxy: Proxy, admin: Admin) -> AsyncIterator[str]:
+    """An open listener; its URL."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        handler = admin.handle if request.rel_url.raw_path in OPS_PATHS else proxy.handle
+        return await handler(request)
+
+    listen = config.listen
+    server = web.Server(handle, handler_cancellation=True, access_log=None, keepalive_timeout=listen.keepalive_seconds)
+    runner = web.ServerRunner(server)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, listen.host, listen.port, backlog=BACKLOG)
+        await site.start()
+        host = f"[{listen.host}]" if ":" in listen.host else listen.host
+        yield f"http://{host}:{site.port}"
+    finally:
+        await runner.cleanup()
+
+
+def _capacity(name: str, config: Config) -> int:
+    capacity = config.endpoints[name].capacity
+    if capacity is None:
+        raise ValueError(f"endpoints.{name}.instances: auto is not served by this version; give a number")
+    return capacity
+
+
+def _endpoints(config: Config, limiters: Mapping[str, Limiter]) -> dict[str, Endpoint]:
+    region = config.aws.region
+    base = config.aws.endpoint_url or runtime_url(region)
+    endpoints = {}
+    for name, settings in config.endpoints.items():
+        doors = {}
+        for operation in OPERATIONS:
+            url = f"{base}/endpoints/{config.endpoint_name(name)}/{operation.suffix}"
+            doors[operation.name] = (url, Signer(method="POST", url=url, region=region))
+        endpoints[name] = Endpoint(name, settings, limiters[name], doors)
+    return endpoints
+
+
+def _metrics(config: Config, limiters: Mapping[str, Limiter]) -> Metrics:
+    return Metrics(
+        version=__version__,
+        instances={name: int(endpoint.instances) for name, endpoint in config.endpoints.items()},
+        statistics={name: limiter.statistics for name, limiter in limiters.items()},
+        operations=[operation.name for operation in OPERATIONS],
+        errors=ERROR_CODES,
+    )
+
+
+def _admin(
+    config: Config,
+    limiters: Mapping[str, Limiter],
+    metrics: Metrics,
+    credentials: CredentialSource,
+    readiness: _Readiness,
+) -> Admin:
+    return Admin(
+        registry=metrics.registry,
+        statistics={name: limiter.statistics for name, limiter in limiters.items()},
+        describe={
+            name: {
+                "endpoint_name": config.endpoint_name(name),
+                "instances": endpoint.instances,
+                "concurrency_per_instance": endpoint.concurrency_per_instance,
+            }
+            for name, endpoint in config.endpoints.items()
+        },
+        checks={
+            "config": lambda: None,  # a gateway without a valid one does not start
+            "credentials": lambda: credentials.problem,
+            "draining": readiness.problem,
+        },
+        version=__version__,
+    )

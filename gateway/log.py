@@ -1,0 +1,88 @@
+"""Structured logs on standard error: JSON for machines, colours for a terminal; one line per request."""
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import TextIO
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from gateway.models import Record
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def make_logger(*, level: str = "info", style: str = "auto", stream: TextIO = sys.stderr) -> FilteringBoundLogger:
+    """The logger that the parts are given.
+
+    Args:
+        level: least level that is written: `debug`, `info`, `warning` or `error`.
+        style: `json`, `console`, or `auto`: console on a terminal, else JSON.
+        stream: where lines go.
+    """
+    console = style == "console" or (style == "auto" and stream.isatty())
+    shared: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=not console),
+    ]
+    last: list[Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        if console
+        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    )
+    logger: FilteringBoundLogger = structlog.wrap_logger(
+        structlog.WriteLogger(stream),
+        processors=[*shared, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        context_class=dict,
+    )
+    return logger
+
+
+class _Handler(logging.Handler):
+    """Sends the lines of libraries (aiohttp, botocore) the same way as ours."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._log.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or None)
+
+
+def adopt_libraries(log: FilteringBoundLogger) -> None:
+    """Let what libraries say through `logging` appear in our form, from warnings up."""
+    logging.basicConfig(handlers=[_Handler(log)], level=logging.WARNING, force=True)
+
+
+def access_log(log: FilteringBoundLogger) -> Callable[[Record], None]:
+    """The hook that writes one line per request. Times are in milliseconds; bodies and their headers never appear."""
+    info = log.info
+
+    def write(record: Record) -> None:
+        info(
+            "request_finished",
+            request_id=record.request_id,
+            aws_request_id=record.aws_request_id,
+            method=record.method,
+            path=record.path,
+            remote=record.remote,
+            endpoint=record.endpoint,
+            operation=record.operation,
+            status=record.status,
+            reason=record.reason,
+            upstream_error=record.upstream_error,
+            duration_ms=_milliseconds(record.duration),
+            queue_ms=_milliseconds(record.queue),
+            upstream_ms=_milliseconds(record.upstream),
+            bytes_in=record.bytes_in,
+            bytes_out=record.bytes_out,
+            orphaned=record.orphaned,
+        )
+
+    return write
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)

@@ -1,0 +1,163 @@
+"""Prometheus metrics: one frozen record per request, and the limiters' statistics at scrape time."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from gateway.errors import REASONS
+from gateway.models import Record, Statistics
+
+PREFIX = "sagemaker_gateway_"
+UNKNOWN = "_unknown"
+"""The endpoint and the operation of a request that leads to none."""
+
+OTHER_CODE = "_other"
+# 499 is a caller that hung up before the answer, as NGINX counts it.
+CODES = (200, 400, 403, 404, 405, 408, 413, 415, 424, 429, 499, 500, 502, 503, 504, 530)
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 75, 120, 300, 600)
+"""Seconds. They reach past SageMaker's limit of 60."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table of metrics: name without the prefix, help, labels."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ("endpoint",)
+
+
+REQUESTS = Row(
+    "requests", "Requests answered, by HTTP status; 499 is a caller that hung up.", ("endpoint", "operation", "code")
+)
+REFUSALS = Row("refusals", "Requests that the gateway itself refused.", ("endpoint", "reason"))
+UPSTREAM_ERRORS = Row("upstream_errors", "Errors that SageMaker answered, by its error code.", ("endpoint", "error"))
+REQUEST_DURATION = Row("request_duration_seconds", "From a request's headers to its answer.")
+QUEUE_WAIT = Row("queue_wait_seconds", "Time that calls waited for a permit.")
+UPSTREAM_DURATION = Row("upstream_duration_seconds", "From dispatch to the last byte of SageMaker's answer.")
+UPSTREAM_FIRST_BYTE = Row("upstream_first_byte_seconds", "From dispatch to the first byte of SageMaker's answer.")
+BUILD_INFO = Row("build_info", "Always 1; the label tells the version.", ("version",))
+INSTANCES = Row("instances", "Instances that serve the endpoint.")
+
+STATE: tuple[tuple[Row, Callable[[Statistics], float]], ...] = (
+    (Row("capacity", "Calls that may run at once."), lambda s: s.capacity),
+    (Row("running", "Calls that run, orphaned ones included."), lambda s: s.running),
+    (Row("orphaned", "Running calls whose caller has gone."), lambda s: s.orphaned),
+    (Row("cooling", "Permits kept after a call was given up, because its model may still run."), lambda s: s.cooling),
+    (Row("waiting", "Callers in the queue."), lambda s: s.waiting),
+    (Row("oldest_waiter_seconds", "How long the first in the queue has waited."), lambda s: s.oldest_waiter_seconds),
+)
+COUNTERS = (REQUESTS, REFUSALS, UPSTREAM_ERRORS)
+HISTOGRAMS = (REQUEST_DURATION, QUEUE_WAIT, UPSTREAM_DURATION, UPSTREAM_FIRST_BYTE)
+GAUGES = (*(row for row, _ in STATE), INSTANCES, BUILD_INFO)
+
+
+class _StateCollector(Collector):
+    """Asks the limiters when Prometheus asks."""
+
+    def __init__(self, statistics: Mapping[str, Callable[[], Statistics]]) -> None:
+        self._statistics = statistics
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        now = {endpoint: statistics() for endpoint, statistics in self._statistics.items()}
+        for row, value in STATE:
+            family = GaugeMetricFamily(PREFIX + row.name, row.help, labels=row.labels)
+            for endpoint, statistics in now.items():
+                family.add_metric([endpoint], value(statistics))
+            yield family
+
+
+class _EndpointSeries:
+    """The series of one endpoint, looked up once. They exist from the start, so that rates see the first event."""
+
+    def __init__(self, metrics: "Metrics", endpoint: str, operations: Iterable[str], errors: Iterable[str]) -> None:
+        self.requests = {
+            operation: {
+                code: metrics.requests.labels(endpoint, operation, str(code)).inc for code in (*CODES, OTHER_CODE)
+            }
+            for operation in operations
+        }
+        self.refusals = {reason: metrics.refusals.labels(endpoint, reason).inc for reason in REASONS}
+        self.upstream_errors = {error: metrics.upstream_errors.labels(endpoint, error).inc for error in errors}
+        self.request_duration = metrics.request_duration.labels(endpoint).observe
+        self.queue_wait = metrics.queue_wait.labels(endpoint).observe
+        self.upstream_duration = metrics.upstream_duration.labels(endpoint).observe
+        self.upstream_first_byte = metrics.upstream_first_byte.labels(endpoint).observe
+
+
+class Metrics:
+    """The registry, and the hook that fills it.
+
+    Args:
+        version: the gateway's.
+        instances: by endpoint, how many instances serve it.
+        statistics: by endpoint, its limiter's statistics.
+        operations: the values of the label `operation`.
+        errors: the values of the label `error`.
+    """
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        instances: Mapping[str, int],
+        statistics: Mapping[str, Callable[[], Statistics]],
+        operations: Iterable[str],
+        errors: Iterable[str],
+    ) -> None:
+        self.registry = registry = CollectorRegistry(auto_describe=True)
+        self.requests = self._counter(REQUESTS)
+        self.refusals = self._counter(REFUSALS)
+        self.upstream_errors = self._counter(UPSTREAM_ERRORS)
+        self.request_duration = self._histogram(REQUEST_DURATION)
+        self.queue_wait = self._histogram(QUEUE_WAIT)
+        self.upstream_duration = self._histogram(UPSTREAM_DURATION)
+        self.upstream_first_byte = self._histogram(UPSTREAM_FIRST_BYTE)
+        self._gauge(BUILD_INFO).labels(version).set(1)
+        gauge = self._gauge(INSTANCES)
+        for endpoint, count in instances.items():
+            gauge.labels(endpoint).set(count)
+        registry.register(_StateCollector(statistics))
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        operations, errors = tuple(operations), tuple(errors)
+        self._series = {endpoint: _EndpointSeries(self, endpoint, operations, errors) for endpoint in statistics}
+        self._unknown = _EndpointSeries(self, UNKNOWN, (UNKNOWN,), ())
+
+    def __call__(self, record: Record) -> None:
+        """Count one request."""
+        series = self._unknown if record.endpoint is None else self._series[record.endpoint]
+        codes = series.requests[record.operation or UNKNOWN]
+        codes.get(record.status, codes[OTHER_CODE])()
+        series.request_duration(record.duration)
+        if record.reason is not None:
+            series.refusals[record.reason]()
+        if record.queue is not None:
+            series.queue_wait(record.queue)
+        if record.upstream is not None:
+            series.upstream_duration(record.upstream)
+        if record.first_byte is not None:
+            series.upstream_first_byte(record.first_byte)
+        if record.upstream_error is not None:
+            series.upstream_errors[record.upstream_error]()
+
+    def _counter(self, row: Row) -> Counter:
+        return Counter(PREFIX + row.name, row.help, row.labels, registry=self.registry)
+
+    def _histogram(self, row: Row) -> Histogram:
+        return Histogram(PREFIX + row.name, row.help, row.labels, registry=self.registry, buckets=BUCKETS)
+
+    def _gauge(self, row: Row) -> Gauge:
+        return Gauge(PREFIX + row.name, row.help, row.labels, registry=self.registry)

@@ -1,0 +1,64 @@
+"""What becomes known of one request on its way, until it is frozen into a record."""
+
+import re
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Self
+from uuid import uuid4
+
+from aiohttp import web
+
+from gateway.models import Answer, Record
+
+CALLER_GONE = 499
+"""What is recorded in place of a status where the caller hung up before there was one, as NGINX does."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(slots=True)
+class Visit:
+    """One request while it is open. The fields are those of `models.Record`."""
+
+    request: web.BaseRequest
+    request_id: str
+    started: float
+    aws_request_id: str | None = None
+    endpoint: str | None = None
+    operation: str | None = None
+    reason: str | None = None
+    upstream_error: str | None = None
+    queue: float | None = None
+    upstream: float | None = None
+    bytes_in: int = 0
+    orphaned: bool = False
+
+    @classmethod
+    def begin(cls, request: web.BaseRequest) -> Self:
+        """The visit of a request that has just come. A caller's own well-formed `X-Request-Id` is kept."""
+        given = request.headers.get("X-Request-Id")
+        request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else str(uuid4())
+        return cls(request=request, request_id=request_id, started=perf_counter())
+
+    def record(self, status: int, answer: Answer | None) -> Record:
+        """The record of this request, which ended with the status; the answer is the one that was there to send."""
+        request = self.request
+        return Record(
+            request_id=self.request_id,
+            aws_request_id=self.aws_request_id,
+            method=request.method,
+            path=request.rel_url.raw_path.encode("ascii", "backslashreplace").decode(),
+            remote=request.remote,
+            endpoint=self.endpoint,
+            operation=self.operation,
+            status=status,
+            reason=self.reason,
+            upstream_error=self.upstream_error,
+            duration=perf_counter() - self.started,
+            queue=self.queue,
+            first_byte=answer.first_byte if answer else None,
+            upstream=self.upstream,
+            bytes_in=self.bytes_in,
+            bytes_out=len(answer.body) if answer and status != CALLER_GONE else 0,
+            orphaned=self.orphaned,
+        )
