@@ -1,0 +1,50 @@
+"""A local SageMaker that is honest about what hurts: real instances, their queues, time limits, errors and signatures.
+
+It imports nothing of the gateway, so that it cannot share its bugs. Each module, in the order in which a call meets it:
+
+* `serve`: runs the emulator as a process, until a signal
+* `emulator`: introduces the parts to each other, starts and stops them
+* `settings`, `settings_file`: every setting with its default and unit; the YAML file with all of its mistakes
+* `front`: one address for all operations: bodies, signatures, request ids, errors on the wire
+* `signatures`: verifies Signature Version 4
+* `refusals`: every error reply in SageMaker's shape
+* `runtime`: InvokeEndpoint
+* `control`: DescribeEndpoint and DescribeEndpointConfig
+* `endpoint`: lets calls in, and waits no longer than the time limit
+* `fleet`: which instance gets a call
+* `instance`: so many calls at a time, the rest in a queue that is deaf to callers that leave
+* `container`: the platform's side of the container contract, `/ping` and `/invocations`
+* `launch`, `process`: bring the containers up and take them down
+* `keeper`, `model`: programs of their own: a command's leash, and the built-in model
+* `counters`: what really happened
+* `errors`: how the emulator itself can fail to come up
+"""
+
+from gateway.emulator.counters import Counters, InstanceCounters
+from gateway.emulator.emulator import Emulator
+from gateway.emulator.errors import EmulatorError, SettingsError, StartError
+from gateway.emulator.serve import serve
+from gateway.emulator.settings import (
+    CredentialSettings,
+    EmulatorSettings,
+    EndpointSettings,
+    ListenSettings,
+    ModelSettings,
+)
+from gateway.emulator.settings_file import load_settings
+
+__all__ = [
+    "Counters",
+    "CredentialSettings",
+    "Emulator",
+    "EmulatorError",
+    "EmulatorSettings",
+    "EndpointSettings",
+    "InstanceCounters",
+    "ListenSettings",
+    "ModelSettings",
+    "SettingsError",
+    "StartError",
+    "load_settings",
+    "serve",
+]

@@ -1,0 +1,147 @@
+"""The emulator as a whole: introduces the parts to each other, starts them, and stops them in order."""
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from gateway.emulator.container import Container, open_session
+from gateway.emulator.control import ControlPlane
+from gateway.emulator.counters import Counters, Ledger
+from gateway.emulator.endpoint import Endpoint
+from gateway.emulator.errors import StartError
+from gateway.emulator.fleet import Fleet
+from gateway.emulator.front import Front
+from gateway.emulator.instance import Instance
+from gateway.emulator.launch import Launcher
+from gateway.emulator.refusals import AccountRefusals
+from gateway.emulator.runtime import Runtime
+from gateway.emulator.settings import EmulatorSettings
+from gateway.emulator.signatures import Verifier
+
+BACKLOG = 4096
+SHUTDOWN_SECONDS = 0.05
+"""What open requests get at the end; aiohttp takes 0 for no limit at all."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Emulator:
+    """A local SageMaker: `async with Emulator(settings) as emulator` runs it in the current event loop.
+
+    Args:
+        settings: What to emulate; see `EmulatorSettings`.
+        clock: Seconds for the counters, monotonic.
+        wall_clock: The time that signatures are held against, with a time zone.
+        seed: Makes the choices of RANDOM routing repeatable.
+
+    Raises:
+        StartError: On entering, when an instance or the listener does not come up; nothing is left running.
+    """
+
+    def __init__(
+        self,
+        settings: EmulatorSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], datetime] = _utc_now,
+        seed: int | None = None,
+    ) -> None:
+        self._settings = settings
+        self._wall_clock = wall_clock
+        self._chance = random.Random(seed)  # noqa: S311 (a routing strategy, not a secret)
+        self._ledgers = {
+            name: Ledger(instances=endpoint.instances, clock=clock) for name, endpoint in settings.endpoints.items()
+        }
+        self._stack = AsyncExitStack()
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """The address to send requests to, without a slash at the end; valid once the emulator runs."""
+        host = self._settings.listen.host
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared with, not bound to)
+        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
+
+    def counters(self, name: str) -> Counters:
+        """What has happened at an endpoint since the last reset; KeyError for an unknown name."""
+        return self._ledgers[name].counters()
+
+    def reset(self) -> None:
+        """Set the counters of all endpoints to zero, and their peaks to what is the case."""
+        for ledger in self._ledgers.values():
+            ledger.reset()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            session = await stack.enter_async_context(open_session())
+            launcher = Launcher(session)
+            stack.push_async_callback(launcher.stop)
+            containers = await launcher.start(self._settings.endpoints)
+            endpoints = {name: self._endpoint(name, behind) for name, behind in containers.items()}
+            for endpoint in endpoints.values():
+                stack.push_async_callback(endpoint.close)
+            runner = web.ServerRunner(self._server(endpoints), shutdown_timeout=SHUTDOWN_SECONDS)
+            stack.push_async_callback(runner.cleanup)
+            self._port = await self._listen(runner)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def _endpoint(self, name: str, containers: list[Container]) -> Endpoint:
+        settings, ledger = self._settings.endpoints[name], self._ledgers[name]
+        instances = [
+            Instance(index, container, concurrency=settings.concurrency_per_instance, ledger=ledger)
+            for index, container in enumerate(containers)
+        ]
+        return Endpoint(settings, fleet=Fleet(instances, routing=settings.routing, chance=self._chance), ledger=ledger)
+
+    def _server(self, endpoints: dict[str, Endpoint]) -> web.Server:
+        settings = self._settings
+        account = AccountRefusals(region=settings.region, account_id=settings.account_id)
+        verifier = Verifier(
+            settings.credentials,
+            region=settings.region,
+            skew_seconds=settings.clock_skew_seconds,
+            wall_clock=self._wall_clock,
+        )
+        control = ControlPlane(
+            settings.endpoints,
+            region=settings.region,
+            account_id=settings.account_id,
+            created_at=self._wall_clock(),
+        )
+        front = Front(
+            Runtime(endpoints, account), control, verifier if settings.verify_signatures else None, self._ledgers
+        )
+        return web.Server(
+            front.handle,
+            handler_cancellation=True,  # a caller's hang-up is noticed at once
+            access_log=None,
+            auto_decompress=False,  # bodies pass as they came, and are signed as they came
+            keepalive_timeout=settings.idle_connection_seconds,
+        )
+
+    async def _listen(self, runner: web.ServerRunner) -> int:
+        host, port = self._settings.listen.host, self._settings.listen.port
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+        except OSError as error:
+            raise StartError(
+                f"cannot listen on {host}:{port}: {error.strerror}. Set listen.host and listen.port to a free address; "
+                "port 0 takes any free port."
+            ) from None
+        bound: int = runner.addresses[0][1]
+        return bound

@@ -1,0 +1,264 @@
+"""The built-in model: a container-contract server (`GET /ping`, `POST /invocations`) that sleeps and answers.
+
+A program of its own, one process for each instance, on the standard library alone: `python -I model.py --seconds 5`.
+It uses a thread for each connection, not an event loop: an instance has about as many connections as it may run calls
+at a time, and blocking calls start faster and cost less. A caller steers a single answer through the header
+`X-Amzn-SageMaker-Custom-Attributes`: `seconds=0.2,status=500,bytes=1000`.
+
+Contract: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html. Wire: RFC 9112.
+"""
+
+import math
+import os
+import socket
+import sys
+import threading
+import time
+from typing import NamedTuple
+
+MAX_HEAD_BYTES = 65_536
+RECEIVE_BYTES = 262_144
+JOIN_BYTES = 65_536
+NO_BODY_STATUSES = (204, 304)
+
+
+class Request(NamedTuple):
+    """One request as read from a connection; header names are in lower case."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes | bytearray
+
+
+class Reply(NamedTuple):
+    """What to answer, and how many seconds to sleep first."""
+
+    status: int = 200
+    content_type: str = "application/json"
+    body: bytes | bytearray = b'{"message":"finish"}'
+    seconds: float = 0.0
+    attributes: str | None = None
+
+
+class Options(NamedTuple):
+    """The command line; read by hand, since argparse alone would take a third of the start."""
+
+    seconds: float = 5.0
+    echo: bool = False
+    until_stdin_closes: bool = False
+
+
+class MalformedError(Exception):
+    """The peer does not speak HTTP/1.1 as this server understands it; the connection cannot go on."""
+
+
+class Wire:
+    """The bytes of one connection: reads requests, writes replies."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._data = bytearray()
+
+    def read_request(self) -> Request | None:
+        """The next request, or None when the peer has closed the connection between two requests.
+
+        Raises:
+            MalformedError: The bytes are no request, or end within one.
+        """
+        head = self._read_until(b"\r\n\r\n")
+        if head is None:
+            return None
+        lines = head.decode("latin-1").split("\r\n")
+        words = lines[0].split(" ")
+        if len(words) != 3 or words[2] != "HTTP/1.1":  # noqa: PLR2004 (method, target, version: RFC 9112 section 3)
+            raise MalformedError(f"a request line of METHOD TARGET HTTP/1.1 was expected, not {lines[0]!r}")
+        headers: dict[str, str] = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        if headers.get("expect", "").lower() == "100-continue":
+            self._connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return Request(words[0], words[1], headers, self._read_body(headers))
+
+    def write_reply(self, reply: Reply) -> None:
+        """Send a reply; an OSError says that the peer has left."""
+        lines = [f"HTTP/1.1 {reply.status} Emulated"]
+        if reply.status in NO_BODY_STATUSES:
+            self._connection.sendall(f"{lines[0]}\r\n\r\n".encode("latin-1"))
+            return
+        lines += [f"Content-Type: {reply.content_type}", f"Content-Length: {len(reply.body)}"]
+        if reply.attributes is not None:
+            lines.append(f"X-Amzn-SageMaker-Custom-Attributes: {reply.attributes}")
+        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        if len(reply.body) <= JOIN_BYTES:
+            self._connection.sendall(head + reply.body)
+        else:
+            self._connection.sendall(head)
+            self._connection.sendall(reply.body)
+
+    def _read_body(self, headers: dict[str, str]) -> bytes | bytearray:
+        if "chunked" in headers.get("transfer-encoding", "").lower():
+            return self._read_chunks()
+        length = headers.get("content-length", "0")
+        if not length.isdecimal():
+            raise MalformedError(f"a Content-Length in digits was expected, not {length!r}")
+        return self._read_exactly(int(length))
+
+    def _read_chunks(self) -> bytearray:
+        body = bytearray()
+        while True:
+            line = self._read_until(b"\r\n")
+            try:
+                size = int((line or b"").split(b";")[0], 16)
+            except ValueError:
+                raise MalformedError(f"a chunk size in hex was expected, not {line!r}") from None
+            if size == 0:
+                while self._read_until(b"\r\n"):  # trailers, up to the empty line
+                    pass
+                return body
+            body += self._read_exactly(size)
+            self._read_exactly(2)
+
+    def _read_until(self, mark: bytes) -> bytearray | None:
+        start = 0
+        while (end := self._data.find(mark, start)) < 0:
+            if len(self._data) > MAX_HEAD_BYTES:
+                raise MalformedError(f"a head of at most {MAX_HEAD_BYTES} bytes was expected")
+            start = max(0, len(self._data) - len(mark) + 1)
+            received = self._connection.recv(RECEIVE_BYTES)
+            if not received:
+                if self._data:
+                    raise MalformedError("the connection ended within a request")
+                return None
+            self._data += received
+        found = self._data[:end]
+        del self._data[: end + len(mark)]
+        return found
+
+    def _read_exactly(self, length: int) -> bytearray:
+        if len(self._data) >= length:
+            found = self._data[:length]
+            del self._data[:length]
+            return found
+        body = bytearray(length)
+        filled = len(self._data)
+        body[:filled] = self._data
+        self._data.clear()
+        with memoryview(body) as view:
+            while filled < length:
+                received = self._connection.recv_into(view[filled:])
+                if not received:
+                    raise MalformedError("the connection ended within a body")
+                filled += received
+        return body
+
+
+class Model:
+    """What the server answers: a pure function of the request and of the two settings."""
+
+    def __init__(self, *, seconds: float, echo: bool) -> None:
+        self._seconds = seconds
+        self._echo = echo
+
+    def reply(self, request: Request) -> Reply:
+        """The answer to a request, with the time to sleep before it."""
+        path = request.path.partition("?")[0]
+        if path == "/ping":
+            return Reply(body=b"")
+        if path != "/invocations" or request.method != "POST":
+            return _mistake(404, f"{request.method} {path} is unknown: use GET /ping or POST /invocations")
+        attributes = request.headers.get("x-amzn-sagemaker-custom-attributes")
+        try:
+            steering = _steering(attributes or "")
+        except ValueError as error:
+            return _mistake(400, f"Custom-Attributes: {error}")
+        reply = Reply(status=int(steering.get("status", 200)), seconds=steering.get("seconds", self._seconds))
+        if self._echo:
+            content_type = request.headers.get("content-type", "application/octet-stream")
+            reply = reply._replace(content_type=content_type, body=request.body, attributes=attributes)
+        if "bytes" in steering:
+            reply = reply._replace(content_type="application/octet-stream", body=b"x" * int(steering["bytes"]))
+        return reply
+
+
+def _mistake(status: int, text: str) -> Reply:
+    return Reply(status=status, content_type="text/plain; charset=utf-8", body=text.encode())
+
+
+def _steering(attributes: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for item in attributes.split(","):
+        key, _, text = item.strip().partition("=")
+        if key not in {"seconds", "status", "bytes"}:
+            continue  # the caller's own attributes are no business of ours
+        try:
+            value = float(text) if key == "seconds" else int(text)
+        except ValueError:
+            raise ValueError(f"{key} wants a number, not {text!r}") from None
+        if not (200 <= value <= 599 if key == "status" else 0 <= value < math.inf):  # noqa: PLR2004 (HTTP statuses)
+            raise ValueError(f"{key} wants {'200 to 599' if key == 'status' else 'zero or more'}, not {text!r}")
+        found[key] = value
+    return found
+
+
+def _converse(wire: Wire, model: Model) -> None:
+    try:
+        while (request := wire.read_request()) is not None:
+            reply = model.reply(request)
+            if reply.seconds:
+                time.sleep(reply.seconds)
+            wire.write_reply(reply)
+            if request.headers.get("connection", "").lower() == "close":
+                return
+    except MalformedError as error:
+        wire.write_reply(_mistake(400, str(error)))
+
+
+def _serve_connection(connection: socket.socket, model: Model) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    wire = Wire(connection)
+    with connection:
+        try:
+            _converse(wire, model)
+        except OSError:
+            return  # the peer has left; as in a real container the work was done all the same
+
+
+def _accept(listener: socket.socket, model: Model) -> None:
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=_serve_connection, args=(connection, model), daemon=True).start()
+
+
+def _options(words: list[str]) -> Options:
+    options = Options()
+    while words:
+        match words:
+            case ["--seconds", seconds, *words]:
+                options = options._replace(seconds=float(seconds))
+            case ["--echo", *words]:
+                options = options._replace(echo=True)
+            case ["--until-stdin-closes", *words]:
+                options = options._replace(until_stdin_closes=True)
+            case _:
+                raise SystemExit(f"unknown: {words[0]}. Use model.py [--seconds N] [--echo] [--until-stdin-closes]")
+    return options
+
+
+def main() -> None:
+    """Serve on the port in `SAGEMAKER_BIND_TO_PORT` (default 8080) until SIGTERM, or until standard input ends."""
+    options = _options(sys.argv[1:])
+    port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
+    listener = socket.create_server(("127.0.0.1", port), backlog=4096)
+    model = Model(seconds=options.seconds, echo=options.echo)
+    if not options.until_stdin_closes:
+        _accept(listener, model)
+    threading.Thread(target=_accept, args=(listener, model), daemon=True).start()
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os._exit(0)  # at once: threads that sleep for a call nobody waits for must not hold the process
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""The settings of the emulator: every name, default, unit and meaning, typed, frozen and validated."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, field_validator, model_validator
+from yarl import URL
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""A duration in seconds, zero allowed."""
+
+Limit = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A duration in seconds that something may last at most."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", max_length=63)]
+"""An endpoint's name, by the pattern of the SageMaker API (CreateEndpoint, EndpointName)."""
+
+Routing = Literal["LEAST_OUTSTANDING_REQUESTS", "RANDOM"]
+"""How an endpoint chooses an instance for a call (API: ProductionVariantRoutingConfig)."""
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+Words = Annotated[tuple[Text, ...], Strict(strict=False), Field(min_length=1)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ListenSettings(_Settings):
+    """Where the emulator listens; port 0 takes any free port."""
+
+    host: Text = "127.0.0.1"
+    port: int = Field(default=9000, ge=0, le=65535)
+
+
+class CredentialSettings(_Settings):
+    """A key pair whose signatures are accepted; with a session token, only together with that token."""
+
+    access_key_id: Text = "AKIAEMULATOR"
+    secret_access_key: Text = Field(default="emulator-secret", repr=False)
+    session_token: Text | None = Field(default=None, repr=False)
+
+
+class ModelSettings(_Settings):
+    """The built-in model: it sleeps, then answers `{"message":"finish"}`, or with `echo` the body it was sent."""
+
+    seconds: Seconds = 5.0
+    echo: bool = False
+
+
+class EndpointSettings(_Settings):
+    """One endpoint: a fleet of like instances, how calls find their way to one, and the limits at the front.
+
+    What an instance is, is said by exactly one of `model` (built in), `command` (a process that obeys SageMaker's
+    container contract on the port in `SAGEMAKER_BIND_TO_PORT`) and `url` (a running server of that contract, which
+    every instance of the fleet then stands for).
+    """
+
+    instances: int = Field(default=1, ge=1)
+    concurrency_per_instance: int = Field(default=1, ge=1)
+    """How many calls an instance works on at a time; the others wait inside the instance, first come first served."""
+    routing: Routing = "LEAST_OUTSTANDING_REQUESTS"
+    timeout_seconds: Limit = 60.0
+    """How long a caller waits for its answer, from its arrival; the instance does not hear of it."""
+    max_body_bytes: int = Field(default=26_214_400, ge=0)
+    """The largest body of a request, and of a container's answer."""
+    throttle_above: int | None = Field(default=None, ge=0)
+    """More calls open at once than this are refused with ThrottlingException."""
+    startup_seconds: Limit = 240.0
+    """How long an instance may take until `GET /ping` answers 200 (AWS: 4 minutes)."""
+    stop_seconds: Seconds = 30.0
+    """How long a `command` may take to end after SIGTERM, before SIGKILL (AWS: 30 seconds)."""
+    model: ModelSettings | None = None
+    command: Words | None = None
+    environment: dict[Text, str] = Field(default_factory=dict)
+    """Variables for `command`, on top of the emulator's own environment."""
+    url: str | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _http_url(cls, url: str | None) -> str | None:
+        if url is not None:
+            parsed = URL(url)
+            if parsed.scheme not in {"http", "https"} or not parsed.host:
+                raise ValueError("a URL like http://127.0.0.1:8080")
+        return url
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        kinds = [key for key in ("model", "command", "url") if getattr(self, key) is not None]
+        if len(kinds) > 1:
+            raise ValueError(f"exactly one of model, command and url, not {' and '.join(kinds)} together")
+        if self.environment and self.command is None:
+            raise ValueError("environment only beside command: nothing else is started with it")
+        return self
+
+
+class EmulatorSettings(_Settings):
+    """The emulator as a whole: its address, its AWS account and region, who may sign, and its endpoints."""
+
+    listen: ListenSettings = ListenSettings()
+    region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,}(-[a-z0-9]+)+$")] = "ap-northeast-1"
+    account_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")] = "123456789012"
+    verify_signatures: bool = True
+    clock_skew_seconds: Seconds = 300.0
+    """How far the time in a signature may be from the emulator's clock, either way (AWS: 5 minutes)."""
+    idle_connection_seconds: Limit = 60.0
+    """When a kept-alive connection without a request is closed."""
+    credentials: Annotated[tuple[CredentialSettings, ...], Strict(strict=False)] = (CredentialSettings(),)
+    endpoints: dict[Name, EndpointSettings] = Field(min_length=1)
