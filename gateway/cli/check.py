@@ -1,0 +1,88 @@
+"""`check` and `schema`: what a config means, or all that is wrong with it; and what a config may be."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from gateway.cli.errors import fail
+from gateway.config import Config, ConfigError, Endpoint, json_schema, load, notes
+
+PIPE_WIDTH = 10_000
+"""Columns where the output goes to no terminal: each row stays on one line, for grep. A terminal's own width folds."""
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
+def check(path: Path) -> None:
+    """Say what a config means (exit 0), or all that is wrong with it (exit 2)."""
+    try:
+        config = load(path)
+    except ConfigError as error:
+        fail(str(error), code=2)
+    out = sys.stdout
+    console = Console(file=out, width=None if out.isatty() else PIPE_WIDTH, markup=False, highlight=False, emoji=False)
+    listen, aws = config.listen, config.aws
+    host = f"[{listen.host}]" if ":" in listen.host else listen.host
+    console.print(f"{click.format_filename(path)}: valid", soft_wrap=True)
+    console.print(f"http://{host}:{listen.port} -> {aws.endpoint_url or 'SageMaker'} in {aws.region}", soft_wrap=True)
+    for table in (_paths(config), _endpoints(config)):
+        console.print()
+        console.print(table)
+    console.print()
+    for note in notes(config):
+        console.print(f"note: {note}", soft_wrap=True)
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of a config, for editors."""
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _paths(config: Config) -> Table:
+    table = _table("Callers POST to", "path", "name", "leads to")
+    for name, route in config.routes.items():
+        leads_to = ", ".join(f"{target.endpoint} (weight {target.weight})" for target in route.targets)
+        for path in (route.path, _invocations(name)):
+            if path is not None:
+                table.add_row(path, f"route {name}", leads_to)
+    for key in config.endpoints:
+        if key not in config.routes:
+            table.add_row(_invocations(key), f"endpoint {key}", key)
+    return table
+
+
+def _invocations(name: str) -> str:
+    return f"/endpoints/{name}/invocations"
+
+
+def _endpoints(config: Config) -> Table:
+    table = _table("Endpoints", "name", "SageMaker's name", "calls at once", "may wait", "for", "time limit")
+    for key, endpoint in config.endpoints.items():
+        queue = endpoint.queue
+        table.add_row(
+            key,
+            config.endpoint_name(key),
+            _capacity(endpoint),
+            str(queue.max_waiting),
+            f"{queue.timeout_seconds:g} s",
+            f"{endpoint.timeout_seconds:g} s",
+        )
+    return table
+
+
+def _capacity(endpoint: Endpoint) -> str:
+    product = f"{endpoint.instances} x {endpoint.concurrency_per_instance}"
+    return product if endpoint.capacity is None else f"{product} = {endpoint.capacity}"

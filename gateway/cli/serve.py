@@ -1,0 +1,56 @@
+"""`serve`: the gateway as a process, from a config file to its last call."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from gateway.app import open_gateway
+from gateway.cli.errors import fail
+from gateway.cli.loop import run
+from gateway.config import Config, ConfigError, load, unsupported
+from gateway.log import adopt_libraries, make_logger
+
+
+@click.command()
+@click.option(
+    "--config", "path", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The config, in YAML."
+)
+def serve(path: Path) -> None:
+    """Serve the endpoints of a config until SIGTERM or Ctrl-C; a second signal forces the end."""
+    try:
+        config = load(path)
+    except ConfigError as error:
+        fail(str(error), code=2)
+    if problems := unsupported(config):
+        fail("\n".join(map(str, problems)), code=2)
+    try:
+        run(_serve(config))
+    except OSError as error:
+        fail(f"cannot listen on {config.listen.host}:{config.listen.port}: {error.strerror or error}", code=1)
+
+
+async def _serve(config: Config) -> None:
+    log = make_logger(level=config.log.level, style=config.log.format)
+    adopt_libraries(log)
+    first, second = asyncio.Event(), asyncio.Event()
+
+    def stop() -> None:
+        (second if first.is_set() else first).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    async with open_gateway(config, log) as gateway:
+        click.echo(f"listening on {gateway.url}")
+        sys.stdout.flush()
+        await first.wait()
+        drain = asyncio.create_task(gateway.drain())
+        force = asyncio.create_task(second.wait())
+        await asyncio.wait((drain, force), return_when=asyncio.FIRST_COMPLETED)
+        force.cancel()
+        if not drain.done():
+            drain.cancel()
+            await gateway.cut_off()
