@@ -34,6 +34,10 @@ class _State(Enum):
     RELEASED = auto()
 
 
+# Looked up for every call, and a module's names are found faster than an enumeration's.
+_RUNNING, _ORPHANED, _COOLING, _RELEASED = _State
+
+
 class Permit:
     """The right to run one call. It belongs to the call, not to the caller.
 
@@ -44,21 +48,25 @@ class Permit:
 
     def __init__(self, limiter: "Limiter") -> None:
         self._limiter = limiter
-        self._state = _State.RUNNING
+        self._state = _RUNNING
 
     def orphan(self) -> None:
         """Say that the caller has gone while the call goes on. The permit is kept until the call ends."""
-        if self._state is not _State.RUNNING:
-            raise PermitMisuseError(f"only a running permit can be orphaned, this one is {self._state.name.lower()}")
-        self._state = _State.ORPHANED
+        if self._state is not _RUNNING:
+            raise self._misused("only a running permit can be orphaned")
+        self._state = _ORPHANED
         self._limiter._orphaned += 1
 
     def cool(self) -> None:
         """Say that the call was given up while its model may still run: the permit is kept until its release."""
         limiter = self._limiter
-        self._end_call()
-        self._state = _State.COOLING
+        if self._state is _ORPHANED:
+            limiter._orphaned -= 1
+        elif self._state is not _RUNNING:
+            raise self._misused("only the permit of a call can cool")
+        limiter._running -= 1
         limiter._cooling += 1
+        self._state = _COOLING
 
     def release(self) -> None:
         """Give the permit back; it goes to the first waiter in the same turn.
@@ -67,21 +75,22 @@ class Permit:
             PermitMisuseError: it was released before.
         """
         limiter = self._limiter
-        if self._state is _State.COOLING:
+        state = self._state
+        if state is _RUNNING:
+            limiter._running -= 1
+        elif state is _ORPHANED:
+            limiter._running -= 1
+            limiter._orphaned -= 1
+        elif state is _COOLING:
             limiter._cooling -= 1
         else:
-            self._end_call()
-        self._state = _State.RELEASED
+            raise self._misused("a permit is given back once")
+        self._state = _RELEASED
         if limiter._waiters:
             limiter._admit()
 
-    def _end_call(self) -> None:
-        state = self._state
-        if state is _State.ORPHANED:
-            self._limiter._orphaned -= 1
-        elif state is not _State.RUNNING:
-            raise PermitMisuseError(f"a permit is given back once, this one is {state.name.lower()}")
-        self._limiter._running -= 1
+    def _misused(self, rule: str) -> PermitMisuseError:
+        return PermitMisuseError(f"{rule}, this one is {self._state.name.lower()}")
 
 
 class Limiter:

@@ -35,7 +35,7 @@ from gateway.emulator import EmulatorError, EmulatorSettings, load_settings, ser
 def emulate(path: Path | None, front: Path | None, port: int | None) -> None:
     """Run a local SageMaker: fleets of real model servers behind the API of AWS, until SIGTERM or Ctrl-C."""
     try:
-        settings = load_settings(path) if path else EmulatorSettings.model_validate({"endpoints": {"seed": {}}})
+        settings = load_settings(path) if path else EmulatorSettings.model_validate({"endpoints": {"seed": {"instances": 2}}})
         if port is not None:
             settings = settings.model_copy(update={"listen": settings.listen.model_copy(update={"port": port})})
         config = load(front) if front else None
