@@ -28,6 +28,10 @@ BACKLOG = 4096
 """Connections that the kernel keeps until they are accepted: a burst of thousands of callers loses none."""
 
 
+class StartError(Exception):
+    """The gateway cannot start here; the message says why and what to do."""
+
+
 @dataclass(slots=True)
 class Gateway:
     """A gateway that takes calls.
@@ -86,12 +90,11 @@ async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterat
     """A gateway that listens, and that is closed at the end.
 
     Raises:
-        OSError: the address cannot be listened on.
-        RuntimeError: aiohttp is installed without its C parser.
-        ValueError: the config asks for what this version cannot do.
+        StartError: the address cannot be listened on, the config asks for what this version cannot do, or aiohttp is
+            installed without its C parser.
     """
     if HttpRequestParser is HttpRequestParserPy:
-        raise RuntimeError("aiohttp runs without its C parser: install a wheel of it that has one")
+        raise StartError("aiohttp runs without its C parser, which is the safe one: install a wheel of it that has it")
     limiters = {
         name: Limiter(capacity=_capacity(name, config), max_waiting=endpoint.queue.max_waiting)
         for name, endpoint in config.endpoints.items()
@@ -129,7 +132,13 @@ async def _listen(config: Config, proxy: Proxy, admin: Admin) -> AsyncIterator[s
     await runner.setup()
     try:
         site = web.TCPSite(runner, listen.host, listen.port, backlog=BACKLOG)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise StartError(
+                f"cannot listen on {listen.host}:{listen.port}: {error.strerror or error}; "
+                "free the address, or change listen.host or listen.port"
+            ) from error
         host = f"[{listen.host}]" if ":" in listen.host else listen.host
         yield f"http://{host}:{site.port}"
     finally:
@@ -139,7 +148,7 @@ async def _listen(config: Config, proxy: Proxy, admin: Admin) -> AsyncIterator[s
 def _capacity(name: str, config: Config) -> int:
     capacity = config.endpoints[name].capacity
     if capacity is None:
-        raise ValueError(f"endpoints.{name}.instances: auto is not served by this version; give a number")
+        raise StartError(f"endpoints.{name}.instances: auto is not served by this version; give a number")
     return capacity
 
 

@@ -14,6 +14,10 @@ from gateway.config import Config, ConfigError, load
 from gateway.emulator import EmulatorError, EmulatorSettings, load_settings, serve
 
 
+class _GatewayEndedError(Exception):
+    """The gateway in front ended by itself, and has said why."""
+
+
 @click.command()
 @click.option(
     "--config",
@@ -35,7 +39,9 @@ from gateway.emulator import EmulatorError, EmulatorSettings, load_settings, ser
 def emulate(path: Path | None, front: Path | None, port: int | None) -> None:
     """Run a local SageMaker: fleets of real model servers behind the API of AWS, until SIGTERM or Ctrl-C."""
     try:
-        settings = load_settings(path) if path else EmulatorSettings.model_validate({"endpoints": {"seed": {"instances": 2}}})
+        settings = (
+            load_settings(path) if path else EmulatorSettings.model_validate({"endpoints": {"seed": {"instances": 2}}})
+        )
         if port is not None:
             settings = settings.model_copy(update={"listen": settings.listen.model_copy(update={"port": port})})
         config = load(front) if front else None
@@ -43,7 +49,7 @@ def emulate(path: Path | None, front: Path | None, port: int | None) -> None:
         fail(str(error), code=2)
     try:
         run(_emulate(settings, front, config))
-    except EmulatorError as error:
+    except (EmulatorError, _GatewayEndedError) as error:
         fail(str(error), code=1)
 
 
@@ -85,7 +91,7 @@ async def _serve_in_front(settings: EmulatorSettings, front: Path, config: Confi
             process.terminate()
             await process.wait()
     if process.returncode:
-        fail(f"the gateway ended with exit code {process.returncode}", code=1)
+        raise _GatewayEndedError(f"the gateway ended with exit code {process.returncode}")
 
 
 def _say_how_to_call(url: str, config: Config) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gateway.app import open_gateway
+from gateway.app import StartError, open_gateway
 from gateway.cli.errors import fail
 from gateway.cli.loop import run
 from gateway.config import Config, ConfigError, load, unsupported
@@ -28,8 +28,8 @@ def serve(path: Path) -> None:
         fail("\n".join(map(str, problems)), code=2)
     try:
         run(_serve(config))
-    except OSError as error:
-        fail(f"cannot listen on {config.listen.host}:{config.listen.port}: {error.strerror or error}", code=1)
+    except StartError as error:
+        fail(str(error), code=1)
 
 
 async def _serve(config: Config) -> None:

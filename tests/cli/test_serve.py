@@ -1,0 +1,131 @@
+"""`serve` as a real process: what it prints, how it ends."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.processes import running, running_pair, write_yaml
+from tests.stand import REGION
+
+CONFIG: dict[str, Any] = {
+    "listen": {"port": 0},
+    "aws": {"region": REGION, "endpoint_url": "http://127.0.0.1:9"},
+    "endpoints": {"seed": {"instances": 1}},
+}
+
+
+def serve(path: str) -> subprocess.CompletedProcess[str]:
+    """The command, where it is expected to end by itself."""
+    command = [sys.executable, "-m", "gateway", "serve", "--config", path]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+async def test_sigterm_answers_everybody_and_exits_0(tmp_path: Path) -> None:
+    """SIGTERM in the middle of 50 calls: every one of them is answered, and the exit code is 0."""
+    fleets = {"seed": {"instances": 5, "model": {"seconds": 0.1}}}
+    async with (
+        running_pair(tmp_path, fleets, {"seed": {"instances": 5}}) as (_, gateway),
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+    ):
+
+        async def call() -> int:
+            async with session.post(f"{gateway.url}/endpoints/seed/invocations", data=b"{}") as response:
+                return response.status
+
+        calls = [asyncio.create_task(call()) for _ in range(50)]
+        await calls[0]
+        gateway.process.send_signal(signal.SIGTERM)
+        statuses = await asyncio.gather(*calls)
+        code = await gateway.process.wait()
+
+    assert statuses == [200] * 50
+    assert code == 0
+
+
+async def test_a_second_signal_forces(tmp_path: Path) -> None:
+    """Somebody in a hurry: the second signal ends it at once, and says what was cut off."""
+    fleets = {"seed": {"instances": 1, "model": {"seconds": 30}}}
+    async with (
+        running_pair(tmp_path, fleets, {"seed": {"instances": 1}}) as (_, gateway),
+        aiohttp.ClientSession() as session,
+    ):
+        call = asyncio.create_task(session.post(f"{gateway.url}/endpoints/seed/invocations", data=b"{}"))
+        async with asyncio.timeout(20):
+            while True:
+                async with session.get(f"{gateway.url}/status") as response:
+                    if (await response.json())["endpoints"]["seed"]["running"]:
+                        break
+        gateway.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            while True:
+                async with session.get(f"{gateway.url}/readyz") as response:
+                    if response.status == 503:
+                        break
+        gateway.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            reply = await call
+            code = await gateway.process.wait()
+            errors = (await gateway.errors).decode()
+
+    assert (reply.status, code) == (424, 0)
+    assert "drain_cut_off" in errors
+
+
+async def test_nothing_is_printed_but_where_it_listens(tmp_path: Path) -> None:
+    """One line on standard output; the log goes to standard error, as JSON where that is no terminal."""
+    async with running("serve", "--config", write_yaml(tmp_path / "gateway.yaml", CONFIG)) as gateway:
+        gateway.process.send_signal(signal.SIGINT)
+        code = await gateway.process.wait()
+        errors = (await gateway.errors).decode()
+
+    assert code == 0
+    assert all(line.startswith("{") for line in errors.splitlines())
+    assert "emulator-secret" not in errors
+
+
+def test_a_bad_config_exits_2_without_a_traceback(tmp_path: Path) -> None:
+    """The mistakes, each with its place; nothing else."""
+    path = write_yaml(tmp_path / "gateway.yaml", CONFIG | {"endpoint": {}})
+
+    ended = serve(path)
+
+    assert ended.returncode == 2
+    assert "endpoint" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_missing_config_exits_2_without_a_traceback(tmp_path: Path) -> None:
+    """Which is also what a container without a config says."""
+    ended = serve(str(tmp_path / "none.yaml"))
+
+    assert ended.returncode == 2
+    assert "none.yaml" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_auto_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    """`instances: auto` is known but not served yet."""
+    path = write_yaml(tmp_path / "gateway.yaml", CONFIG | {"endpoints": {"seed": {"instances": "auto"}}})
+
+    ended = serve(path)
+
+    assert ended.returncode == 2
+    assert "auto" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+async def test_a_taken_port_is_said(tmp_path: Path) -> None:
+    """Exit code 1, the address, and no traceback."""
+    async with running("serve", "--config", write_yaml(tmp_path / "first.yaml", CONFIG)) as first:
+        port = int(first.url.rpartition(":")[2])
+        path = write_yaml(tmp_path / "second.yaml", CONFIG | {"listen": {"port": port}})
+        ended = await asyncio.to_thread(serve, path)
+
+    assert ended.returncode == 1
+    assert f"127.0.0.1:{port}" in ended.stderr
+    assert "Traceback" not in ended.stderr

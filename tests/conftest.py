@@ -1,0 +1,32 @@
+"""What every test gets: an AWS environment of its own, and stands of a gateway in front of the emulator."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.stand import ACCESS_KEY_ID, SECRET_ACCESS_KEY, MakeStand, Stand, StandSettings, open_stand
+
+
+@pytest.fixture(autouse=True)
+def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees credentials or settings of the person who runs it, and none asks the network for them."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+async def make_stand() -> AsyncIterator[MakeStand]:
+    """Makes stands, and closes them after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def make(settings: StandSettings) -> Stand:
+            return await stack.enter_async_context(open_stand(settings))
+
+        yield make

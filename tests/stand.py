@@ -1,0 +1,127 @@
+"""A stand: the emulator with real instances, a gateway in front of it, and a caller, all on loopback."""
+
+import io
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.app import Gateway, open_gateway
+from gateway.config import Config
+from gateway.emulator import Counters, Emulator, EmulatorSettings
+from gateway.log import make_logger
+
+REGION = "ap-northeast-1"
+ACCESS_KEY_ID = "AKIAEMULATOR"
+SECRET_ACCESS_KEY = "emulator-secret"
+
+
+@dataclass(frozen=True)
+class StandSettings:
+    """What a stand is made of.
+
+    Attributes:
+        fleets: the emulator's endpoints, by name.
+        endpoints: the gateway's settings for them; what is left out is taken from the fleet.
+        config: other groups of the gateway's config.
+    """
+
+    fleets: Mapping[str, Mapping[str, Any]]
+    endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def emulator(self) -> EmulatorSettings:
+        """The settings of the emulator."""
+        return EmulatorSettings.model_validate({"listen": {"port": 0}, "region": REGION, "endpoints": self.fleets})
+
+    def gateway(self, upstream: str) -> Config:
+        """The config of the gateway in front of it."""
+        endpoints = {
+            name: {"instances": self.fleets.get(name, {}).get("instances", 1), **self.endpoints.get(name, {})}
+            for name in {**self.fleets, **self.endpoints}
+        }
+        return Config.model_validate(
+            {
+                "listen": {"port": 0},
+                "aws": {"region": REGION, "endpoint_url": upstream},
+                "endpoints": endpoints,
+                **self.config,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a caller got."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+
+@dataclass
+class Stand:
+    """Everything at hand."""
+
+    emulator: Emulator
+    gateway: Gateway
+    session: aiohttp.ClientSession
+    logged: io.StringIO
+
+    @property
+    def url(self) -> str:
+        """Where the gateway listens."""
+        return self.gateway.url
+
+    def counters(self, endpoint: str) -> Counters:
+        """What the fleet saw."""
+        return self.emulator.counters(endpoint)
+
+    def log(self, event: str) -> list[dict[str, Any]]:
+        """The log lines of one event so far."""
+        lines = [json.loads(line) for line in self.logged.getvalue().splitlines()]
+        return [line for line in lines if line["event"] == event]
+
+    async def request(self, method: str, path: str, body: bytes = b"{}", **headers: str) -> Reply:
+        """Any request; underscores in names of headers stand for hyphens."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.session.request(method, self.url + path, data=io.BytesIO(body), headers=named) as response:
+            return Reply(response.status, response.headers.copy(), await response.read())
+
+    async def invoke(self, endpoint: str, body: bytes = b"{}", **headers: str) -> Reply:
+        """InvokeEndpoint through the gateway."""
+        return await self.request("POST", f"/endpoints/{endpoint}/invocations", body, **headers)
+
+    async def metrics(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        """All samples of `/metrics`, by name and labels."""
+        reply = await self.request("GET", "/metrics", b"")
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(reply.body.decode())
+            for sample in family.samples
+        }
+
+
+MakeStand = Callable[[StandSettings], Awaitable[Stand]]
+
+
+@asynccontextmanager
+async def open_stand(settings: StandSettings) -> AsyncIterator[Stand]:
+    """A stand that is closed at the end."""
+    logged = io.StringIO()
+    log = make_logger(level="debug", style="json", stream=logged)
+    async with (
+        Emulator(settings.emulator()) as emulator,
+        open_gateway(settings.gateway(emulator.url), log) as gateway,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+    ):
+        yield Stand(emulator, gateway, session, logged)

@@ -1,0 +1,64 @@
+"""What operators see of a gateway."""
+
+from tests.stand import MakeStand, StandSettings
+
+ECHO = {"instances": 2, "model": {"seconds": 0, "echo": True}}
+
+
+async def test_livez_and_readyz_say_ok(make_stand: MakeStand) -> None:
+    """Both answer 200 on a healthy gateway, and `?verbose` names every check."""
+    stand = await make_stand(StandSettings({"echo": ECHO}))
+
+    live = await stand.request("GET", "/livez", b"")
+    ready = await stand.request("GET", "/readyz", b"")
+    verbose = await stand.request("GET", "/readyz?verbose", b"")
+
+    assert (live.status, live.body) == (200, b"ok\n")
+    assert (ready.status, ready.body) == (200, b"ok\n")
+    assert verbose.body == b"[+] config ok\n[+] credentials ok\n[+] draining ok\n"
+
+
+async def test_status_shows_every_endpoint(make_stand: MakeStand) -> None:
+    """JSON with what the config says of an endpoint and what its limiter does at this moment."""
+    stand = await make_stand(StandSettings({"echo-prod": ECHO}, {"echo-prod": {"concurrency_per_instance": 3}}))
+
+    reply = await stand.request("GET", "/status", b"")
+
+    assert reply.json["endpoints"] == {
+        "echo-prod": {
+            "endpoint_name": "echo-prod",
+            "instances": 2,
+            "concurrency_per_instance": 3,
+            "capacity": 6,
+            "running": 0,
+            "orphaned": 0,
+            "cooling": 0,
+            "waiting": 0,
+            "oldest_waiter_seconds": 0.0,
+        }
+    }
+
+
+async def test_metrics_come_in_the_form_that_is_asked_for(make_stand: MakeStand) -> None:
+    """Plain text for Prometheus' old scraper, OpenMetrics for the new one."""
+    stand = await make_stand(StandSettings({"echo": ECHO}))
+
+    plain = await stand.request("GET", "/metrics", b"")
+    modern = await stand.request("GET", "/metrics", b"", Accept="application/openmetrics-text; version=1.0.0")
+
+    assert plain.headers["Content-Type"].startswith("text/plain; version=")
+    assert modern.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert modern.body.endswith(b"# EOF\n")
+
+
+async def test_ops_requests_are_not_counted_as_calls(make_stand: MakeStand) -> None:
+    """Health checks and scrapes leave no trace in the metrics of requests, nor in the access log."""
+    stand = await make_stand(StandSettings({"echo": ECHO}))
+
+    for path in ("/livez", "/readyz", "/status", "/metrics"):
+        assert (await stand.request("GET", path, b"")).status == 200
+        assert (await stand.request("HEAD", path, b"")).body == b""
+    metrics = await stand.metrics()
+
+    assert sum(value for (name, _), value in metrics.items() if name == "sagemaker_gateway_requests_total") == 0
+    assert stand.log("request_finished") == []

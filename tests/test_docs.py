@@ -1,0 +1,155 @@
+"""The documentation names what there is, all of it, and nothing else."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gateway import errors, metrics
+from gateway.config import Config
+from gateway.config.problems import dotted
+from gateway.config.schema import Reference, Schema
+
+CONFIG = Path(__file__).parents[1] / "config"
+README = (CONFIG / "README.md").read_text(encoding="utf-8")
+EXAMPLE = (CONFIG / "example.yaml").read_text(encoding="utf-8")
+SETTINGS = {dotted(path).replace("[0]", "[]"): node for path, node in Reference().settings().items()}
+LEAVES = {name: node for name, node in SETTINGS.items() if node.get("type") not in {"object", "array"}}
+
+
+def section(title: str) -> str:
+    """The part of the reference under a heading of the second level."""
+    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def documented_settings() -> dict[str, str]:
+    """The settings of the reference with their text."""
+    parts = re.split(r"^####? (.+)$", section("Settings"), flags=re.MULTILINE)
+    texts = dict(zip(parts[1::2], parts[2::2], strict=True))
+    del texts["Dangerous settings"]
+    return texts
+
+
+def table(title: str) -> list[dict[str, str]]:
+    """The rows of the table in a section, by column."""
+    lines = [line for line in section(title).splitlines() if line.startswith("|")]
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [dict(zip(head, row, strict=True)) for row in rows]
+
+
+def test_the_settings_of_the_reference_are_those_of_the_models() -> None:
+    """Every setting has its heading in the reference, in the order of the models, and no heading is left over."""
+    assert list(documented_settings()) == list(SETTINGS)
+
+
+@pytest.mark.parametrize(("name", "node"), LEAVES.items(), ids=LEAVES)
+def test_a_setting_has_type_default_and_unit(name: str, node: Schema) -> None:
+    """The reference tells the type, the real default, and the unit that the key carries."""
+    text = " ".join(documented_settings()[name].split())
+    default = node.get("default")
+
+    assert " Type: " in text
+    if "default" not in node:
+        assert text.endswith("Required.")
+    elif default is None:
+        assert re.search(r"Default: [^`]+$", text)
+    else:
+        assert text.endswith(f"Default: `{default}`")
+    for unit in ("seconds", "bytes"):
+        assert (f"[{unit}]" in text) == name.endswith(f"_{unit}")
+
+
+@pytest.mark.parametrize(("name", "node"), LEAVES.items(), ids=LEAVES)
+def test_a_setting_has_its_range(name: str, node: Schema) -> None:
+    """The reference tells the range of a number where it is more than being above 0."""
+    text = documented_settings()[name]
+
+    for choice in node.get("anyOf", [node]):
+        if "minimum" in choice:
+            assert f"{choice['minimum']} to {choice['maximum']}" in text
+
+
+def test_the_example_has_every_setting() -> None:
+    """Every setting stands in example.yaml, each with a comment that tells its default."""
+    found: dict[str, object] = {}
+    _walk("", yaml.safe_load(EXAMPLE), found)
+
+    assert set(found) == set(LEAVES)
+    for name in LEAVES:
+        key = name.rpartition(".")[2]
+        comment = re.search(rf"((?:^ *#.*\n)+) *(?:- )?{key}:", EXAMPLE, flags=re.MULTILINE)
+        assert comment is not None, name
+        assert "efault" in comment[1], name
+
+
+def _walk(path: str, value: object, found: dict[str, object]) -> None:
+    if isinstance(value, dict):
+        for key, child in value.items():
+            step = "NAME" if path in {"endpoints", "routes"} else key
+            _walk(f"{path}.{step}" if path else step, child, found)
+    elif isinstance(value, list):
+        for child in value:
+            _walk(f"{path}[]", child, found)
+    else:
+        found[path] = value
+
+
+@pytest.mark.parametrize("name", ["local", "minimal", "example"])
+def test_editors_find_the_schema(name: str) -> None:
+    """Each config begins with the line by which editors find the schema that is shipped beside it."""
+    first = (CONFIG / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
+
+    assert first == "# yaml-language-server: $schema=sagemaker-gateway.schema.json"
+
+
+def test_every_setting_has_a_description() -> None:
+    """What editors show comes from the models."""
+    assert [name for name, node in SETTINGS.items() if not node.get("description")] == []
+    assert Config.__doc__
+
+
+def test_every_dangerous_setting_exists() -> None:
+    """The section on dangerous settings names real ones only."""
+    named = re.findall(
+        r"`([a-zA-Z_.\[\]]+\.[a-zA-Z_.\[\]]+)`", section("Settings").partition("### Dangerous settings")[2]
+    )
+
+    assert named
+    assert set(named) <= set(SETTINGS)
+
+
+def test_the_metrics_of_the_reference_are_those_of_the_code() -> None:
+    """Name, type and labels of every metric, and what to do when it rises."""
+    rows = table("Metrics")
+    kinds = (("counter", metrics.COUNTERS), ("histogram", metrics.HISTOGRAMS), ("gauge", metrics.GAUGES))
+    expected = {
+        (row.name + ("_total" if kind == "counter" else ""), kind, row.labels) for kind, rows_ in kinds for row in rows_
+    }
+    documented = [
+        (name, row["type"], tuple(row["labels"].split(", ")))
+        for row in rows
+        for name in re.findall(r"`(\w+)`", row["name"])
+    ]
+
+    assert set(documented) == expected
+    assert len(documented) == len(expected)
+    assert all(row["when it rises"] for row in rows)
+
+
+def test_the_buckets_of_the_reference_are_those_of_the_code() -> None:
+    """The list of buckets is the real one."""
+    (listed,) = re.findall(r"Buckets of the histograms, in seconds: (.+)\.", section("Metrics"))
+
+    assert tuple(map(float, listed.split())) == metrics.BUCKETS
+
+
+def test_the_refusals_of_the_reference_are_those_of_the_code() -> None:
+    """Reason, status, code and Retry-After of every refusal, and what to do about it."""
+    rows = table("Refusals")
+    documented = [
+        (row["reason"].strip("`"), int(row["status"]), row["code"], row["Retry-After"] == "yes") for row in rows
+    ]
+
+    assert documented == [(row.reason, row.status, row.code, row.retry_after is not None) for row in errors.ROWS]
+    assert all(row["cause"] and row["what to do"] for row in rows)
