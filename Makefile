@@ -1,0 +1,44 @@
+# The commands of a developer. `make run` and `make test` need Python 3.11 or newer, and nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: run demo test lint format bench lock clean
+
+run: $(READY)  ## a gateway in front of the local emulator
+	@$(BIN)/sagemaker-gateway emulate --config config/emulator.yaml --gateway config/local.yaml
+
+demo: $(READY)  ## the seed experiment, measured
+	@$(BIN)/sagemaker-gateway demo
+
+test: $(READY)  ## every promise
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(READY)  ## figures, as ratios to peers in the same run
+	$(BIN)/python -m tests.bench
+
+lock: $(READY)  ## the newest versions that setup.cfg allows
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--custom-compile-command "make lock" setup.cfg --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--custom-compile-command "make lock" --extra test setup.cfg \
+		--constraint requirements.lock --output-file requirements-test.lock
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(READY): requirements-test.lock setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-test.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@

@@ -1,0 +1,115 @@
+"""The README is true: each of its commands, snippets and configs is run as it stands there."""
+
+import asyncio
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gateway.config import load
+from tests.processes import running, write_yaml
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+ADDRESS = "http://127.0.0.1:8080"
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of one language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(program: str) -> list[list[str]]:
+    """The words of every shell line that begins with a program."""
+    lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
+    return [words for words in lines if words[:1] == [program]]
+
+
+@pytest.fixture
+async def local(tmp_path: Path, unused_tcp_port: int) -> AsyncIterator[str]:
+    """What `make run` starts, on free ports and with a model that is less slow; the gateway's address."""
+    emulator = yaml.safe_load((ROOT / "config/emulator.yaml").read_text())
+    gateway = yaml.safe_load((ROOT / "config/local.yaml").read_text())
+    emulator["listen"]["port"] = unused_tcp_port
+    emulator["endpoints"]["seed"]["model"]["seconds"] = 0.1
+    gateway["listen"] = {"port": 0}
+    gateway["aws"]["endpoint_url"] = f"http://127.0.0.1:{unused_tcp_port}"
+    files = write_yaml(tmp_path / "emulator.yaml", emulator), write_yaml(tmp_path / "local.yaml", gateway)
+    async with running("emulate", "--config", files[0], "--gateway", files[1]) as command:
+        assert command.process.stdout is not None
+        yield (await command.process.stdout.readline()).decode().strip().rpartition(" ")[2]
+
+
+async def test_the_curl_line_gets_its_answer(local: str) -> None:
+    """The first thing that a newcomer types."""
+    (words,) = commands("curl")
+
+    curl = await asyncio.create_subprocess_exec(
+        *[word.replace(ADDRESS, local) for word in words], "-sS", stdout=subprocess.PIPE
+    )
+    answer, _ = await curl.communicate()
+
+    assert answer == b'{"message":"finish"}'
+
+
+async def test_the_boto3_snippet_gets_its_answer(local: str) -> None:
+    """The second thing: an SDK with only its endpoint changed."""
+    (snippet,) = blocks("python")
+    assert ADDRESS in snippet
+
+    python = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", snippet.replace(ADDRESS, local), stdout=subprocess.PIPE
+    )
+    printed, _ = await python.communicate()
+
+    assert printed == b'b\'{"message":"finish"}\'\n'
+
+
+def test_the_scrape_config_points_at_the_gateway() -> None:
+    """Prometheus finds `/metrics` at its default path, on the port of the first command."""
+    (scrape,) = [block for block in blocks("yaml") if "scrape_configs" in block]
+
+    (job,) = yaml.safe_load(scrape)["scrape_configs"]
+
+    assert [f"http://{target}" for target in job["static_configs"][0]["targets"]] == [ADDRESS]
+    assert "metrics_path" not in job
+
+
+def test_the_config_with_two_endpoints_loads(tmp_path: Path) -> None:
+    """It means what the text around it says."""
+    (text,) = [block for block in blocks("yaml") if "endpoints:" in block]
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+
+    config = load(path)
+
+    assert {name: endpoint.capacity for name, endpoint in config.endpoints.items()} == {"resnet": 2, "bert": 8}
+
+
+async def test_the_gateways_own_commands_run(tmp_path: Path) -> None:
+    """`check` ends well on the annotated example, `serve` listens with the smallest one (here on a free port)."""
+    (_, *check), (_, *serve) = commands("sagemaker-gateway")
+    minimal = yaml.safe_load((ROOT / serve[-1]).read_text()) | {"listen": {"port": 0}}
+
+    checked = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", *check, cwd=ROOT, stdout=subprocess.PIPE
+    )
+    printed, _ = await checked.communicate()
+    async with running(*serve[:-1], write_yaml(tmp_path / "minimal.yaml", minimal)) as command:
+        url = command.url
+
+    assert (check[0], checked.returncode) == ("check", 0)
+    assert b"classify" in printed
+    assert url.startswith("http://127.0.0.1:")
+
+
+def test_every_link_leads_somewhere() -> None:
+    """Relative links name files that exist."""
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", README)
+
+    assert [link for link in links if not (ROOT / link).exists()] == []
