@@ -1,0 +1,138 @@
+"""Callers in a closed loop: each sends its next request when its last answer is whole, and right."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import cast
+
+from .wire import whole
+
+SECONDS = 60
+"""A round that takes longer is no figure."""
+
+_NUMBER = b"%016d"
+
+
+class WrongAnswer(Exception):  # noqa: N818 - what it is, in a report
+    """An answer that is not the one that was asked for; a fast error is no figure."""
+
+
+class Callers:
+    """Some connections to one server, all of them busy until a number of requests is served.
+
+    Args:
+        path: where requests go.
+        body_bytes: the length of each request's body, at least 16.
+    """
+
+    def __init__(self, path: str, body_bytes: int) -> None:
+        self.head = (
+            f"POST {path} HTTP/1.1\r\nHost: gateway\r\nAccept: */*\r\nUser-Agent: bench\r\n"
+            f"Content-Type: application/octet-stream\r\nContent-Length: {body_bytes}\r\n\r\n"
+        ).encode()
+        self._rest = b"x" * (body_bytes - len(_NUMBER % 0))
+        self.connections: list[Caller] = []
+        self._to_send = 0
+        self._to_come = 0
+        self._number = 0
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self, requests: int) -> float:
+        """Have so many requests served, and say how many seconds that took.
+
+        Raises:
+            WrongAnswer: one of them was not.
+            TimeoutError: they took too long.
+        """
+        self._over = asyncio.get_running_loop().create_future()
+        self._to_send = self._to_come = requests
+        started = perf_counter()
+        for connection in self.connections:
+            connection.proceed()
+        async with asyncio.timeout(SECONDS):
+            await self._over
+        return perf_counter() - started
+
+    def next_body(self) -> bytes | None:
+        """A body unlike any before, so that no two answers can be mistaken; None when enough are on their way."""
+        if not self._to_send:
+            return None
+        self._to_send -= 1
+        self._number += 1
+        return _NUMBER % self._number + self._rest
+
+    def served(self) -> None:
+        """Count one right answer."""
+        self._to_come -= 1
+        if not self._to_come and not self._over.done():
+            self._over.set_result(None)
+
+    def fail(self, reason: str) -> None:
+        """End the round."""
+        self._to_send = 0
+        if not self._over.done():
+            self._over.set_exception(WrongAnswer(reason))
+
+
+class Caller(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, callers: Callers) -> None:
+        self._callers = callers
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._sent = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Join the others."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not derived from asyncio's
+        self._callers.connections.append(self)
+
+    def proceed(self) -> None:
+        """Send the next request, if there is one to send."""
+        body = self._callers.next_body()
+        if body is not None and self._transport is not None:
+            self._sent = body
+            self._transport.write(self._callers.head + body)
+
+    def data_received(self, data: bytes) -> None:
+        """Judge the answer once it is complete."""
+        self._buffer += data
+        try:
+            message = whole(self._buffer)
+        except ValueError as error:
+            self._callers.fail(str(error))
+            return
+        if message is None:
+            return
+        if not self._buffer.startswith(b"HTTP/1.1 200 ") or message[1] != self._sent:
+            self._callers.fail(f"not the answer to {self._sent[:16]!r}: {self._buffer[:500]!r}")
+            return
+        self._buffer = self._sent = b""
+        self._callers.served()
+        self.proceed()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody may leave with a request unanswered."""
+        if self._sent:
+            self._callers.fail(f"the connection was lost under a request: {exc!r}")
+
+    def hang_up(self) -> None:
+        """Close the connection."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+@asynccontextmanager
+async def open_callers(port: int, path: str, *, body_bytes: int, connections: int) -> AsyncIterator[Callers]:
+    """Callers with open connections to 127.0.0.1; closed on the way out."""
+    callers = Callers(path, body_bytes)
+    loop = asyncio.get_running_loop()
+    try:
+        for _ in range(connections):
+            await loop.create_connection(lambda: Caller(callers), "127.0.0.1", port)
+        yield callers
+    finally:
+        for connection in callers.connections:
+            connection.hang_up()

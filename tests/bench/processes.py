@@ -1,0 +1,92 @@
+"""The processes that are measured: started, heard until they listen, their CPU time read, ended for certain."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).parents[2]
+"""The checkout that this file is part of."""
+
+START_SECONDS = 20
+STOP_SECONDS = 10
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIABENCH", "AWS_SECRET_ACCESS_KEY": "bench-secret", "AWS_EC2_METADATA_DISABLED": "true"}
+
+_CPUCLOCK_SCHED = 2
+"""Linux's number of a process's CPU clock, user and system time of all its threads; see clock_getcpuclockid(3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A process that listens on 127.0.0.1.
+
+    Attributes:
+        pid: its process id.
+        port: where it listens.
+    """
+
+    pid: int
+    port: int
+
+    def cpu_seconds(self) -> float:
+        """User and system time so far, to the nanosecond (`/proc/PID/stat` counts in hundredths of a second)."""
+        return time.clock_gettime((~self.pid << 3) | _CPUCLOCK_SCHED)
+
+
+@asynccontextmanager
+async def serving(arguments: Sequence[str], *, log: Path, checkout: Path = ROOT) -> AsyncIterator[Server]:
+    """A Python process that says `listening on http://HOST:PORT`; ended on the way out.
+
+    Args:
+        arguments: what comes after `python`.
+        log: the file that its standard error goes to.
+        checkout: the directory that it runs in, whose packages it imports.
+
+    Raises:
+        RuntimeError: it did not start.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    nowhere = str(log.with_suffix(".none"))
+    files = {"AWS_CONFIG_FILE": nowhere, "AWS_SHARED_CREDENTIALS_FILE": nowhere}
+    with log.open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, cwd=checkout, env={**environment, **KEYS, **files}, stdout=PIPE, stderr=errors
+        )
+    try:
+        yield Server(process.pid, await _port(process, log))
+    finally:
+        await _stop(process)
+
+
+async def _port(process: Process, log: Path) -> int:
+    line = b""
+    if process.stdout is not None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_SECONDS):
+                line = await process.stdout.readline()
+    port = urlsplit(line.decode().strip().rpartition(" ")[2]).port
+    if port is None:
+        raise RuntimeError(f"a server did not start; it said {line!r} and then\n{_tail(log)}")
+    return port
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(errors="replace")[-2000:]
+
+
+async def _stop(process: Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
