@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import click
+from prometheus_client import disable_created_metrics
 
 from gateway.app import StartError, open_gateway
 from gateway.cli.errors import fail
@@ -35,6 +36,8 @@ def serve(path: Path) -> None:
 async def _serve(config: Config) -> None:
     log = make_logger(level=config.log.level, style=config.log.format)
     adopt_libraries(log)
+    # They would double the size of a scrape, and a counter's start can be seen in process_start_time_seconds.
+    disable_created_metrics()
     first, second = asyncio.Event(), asyncio.Event()
 
     def stop() -> None:
