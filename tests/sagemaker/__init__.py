@@ -1,0 +1,1 @@
+"""Tests of what is SageMaker's wire; botocore is the oracle."""

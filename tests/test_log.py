@@ -1,0 +1,207 @@
+"""Logs: one line for each record, whatever stands in it, in one form for us and for the libraries."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gateway.log import LEVELS, access_log, adopt_libraries, make_logger
+from gateway.models import Record
+
+RECORD = Record(
+    request_id="the-request",
+    aws_request_id="the-call",
+    method="POST",
+    path="/predict",
+    remote="127.0.0.1",
+    endpoint="resnet",
+    operation="InvokeEndpoint",
+    status=424,
+    reason="timeout",
+    upstream_error="ModelError",
+    duration=3.0004,
+    queue=0.0,
+    first_byte=0.5,
+    upstream=2.25,
+    bytes_in=10,
+    bytes_out=20,
+    orphaned=True,
+)
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    """What was logged, decoded; every line is whole."""
+    text = stream.getvalue()
+    assert text == "" or text.endswith("\n")
+    return [json.loads(line) for line in text.split("\n")[:-1]]
+
+
+@pytest.fixture
+def adopted() -> Iterator[io.StringIO]:
+    """What libraries say, in JSON; afterwards they speak as before."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers.clear()
+    stream = io.StringIO()
+    try:
+        adopt_libraries(make_logger(style="json", stream=stream))
+        yield stream
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+def test_a_request_is_one_line_with_all_that_is_told_of_it() -> None:
+    """The record's own names, times in milliseconds, and when it was."""
+    stream = io.StringIO()
+    access_log(make_logger(style="json", stream=stream))(RECORD)
+    (line,) = lines(stream)
+    assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() == timedelta(0)
+    assert line == {
+        "event": "request_finished",
+        "level": "info",
+        "request_id": "the-request",
+        "aws_request_id": "the-call",
+        "method": "POST",
+        "path": "/predict",
+        "remote": "127.0.0.1",
+        "endpoint": "resnet",
+        "operation": "InvokeEndpoint",
+        "status": 424,
+        "reason": "timeout",
+        "upstream_error": "ModelError",
+        "duration_ms": 3000.4,
+        "queue_ms": 0.0,
+        "upstream_ms": 2250.0,
+        "bytes_in": 10,
+        "bytes_out": 20,
+        "orphaned": True,
+    }
+
+
+def test_what_is_not_known_is_null() -> None:
+    """A field is always there."""
+    optional = [field.name for field in fields(Record) if "None" in str(field.type)]
+    stream = io.StringIO()
+    unknown: dict[str, Any] = dict.fromkeys(optional)
+    access_log(make_logger(style="json", stream=stream))(replace(RECORD, **unknown))
+    (line,) = lines(stream)
+    nulls = {name.removesuffix("_ms") for name, value in line.items() if value is None}
+    assert nulls == set(optional) - {"first_byte"}
+
+
+HOSTILE = st.text(st.characters()) | st.sampled_from(
+    ["\n", "\r\n{}", "\x1b[31m", "\x00", "\x7f", "\x85", "\u2028", '"}', "\\", "%s %d", "{0}", "\ud800", "\udcff", "é"]
+)
+
+
+@given(record=st.builds(replace, st.just(RECORD), path=HOSTILE, method=HOSTILE, remote=HOSTILE, request_id=HOSTILE))
+@example(replace(RECORD, path='\r\n{"event": "request_finished", "forged": true}\n\x1b]0;title\x07\ud800'))
+def test_no_text_breaks_a_line(record: Record) -> None:
+    """Newlines, escapes for terminals and stray bytes stay inside their field, and come out of it as they were."""
+    stream = io.StringIO()
+    access_log(make_logger(style="json", stream=stream))(record)
+    assert (stream.getvalue()[:-1].isprintable(), stream.getvalue().isascii()) == (True, True)
+    (line,) = lines(stream)
+    found = [line[name] for name in ("path", "method", "remote", "request_id")]
+    assert found == [record.path, record.method, record.remote, record.request_id]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_level_lets_through_what_is_as_grave(level: str) -> None:
+    """Less is not written."""
+    stream = io.StringIO()
+    log = make_logger(level=level, style="json", stream=stream)
+    for each in LEVELS:
+        getattr(log, each)("said")
+    assert [line["level"] for line in lines(stream)] == list(LEVELS)[list(LEVELS).index(level) :]
+
+
+def test_requests_are_told_at_info() -> None:
+    """Whoever asks for warnings only has no access log."""
+    stream = io.StringIO()
+    access_log(make_logger(level="warning", style="json", stream=stream))(RECORD)
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("style", "stream", "is_json", "is_coloured"),
+    [
+        ("auto", io.StringIO, True, False),
+        ("auto", Terminal, False, True),
+        ("json", Terminal, True, False),
+        ("console", io.StringIO, False, False),
+        ("console", Terminal, False, True),
+    ],
+)
+def test_people_see_text_and_machines_json(
+    style: str, stream: type[io.StringIO], *, is_json: bool, is_coloured: bool
+) -> None:
+    """A terminal gets colours, everything else JSON, unless asked otherwise; colours only ever go to a terminal."""
+    out = stream()
+    access_log(make_logger(style=style, stream=out))(RECORD)
+    text = out.getvalue()
+    assert (text.startswith("{"), "\x1b[" in text) == (is_json, is_coloured)
+    assert (text.count("\n"), "request_finished" in text, "/predict" in text) == (1, True, True)
+
+
+def test_each_line_is_there_at_once() -> None:
+    """Nothing is held back in a buffer that a crash would lose."""
+    raw = io.BytesIO()
+    log = make_logger(style="json", stream=io.TextIOWrapper(raw, encoding="utf-8", write_through=False))
+    log.info("said")
+    assert json.loads(raw.getvalue())["event"] == "said"
+
+
+def test_libraries_speak_in_our_form(adopted: io.StringIO) -> None:
+    """From warnings up, with the name of who speaks, one line each, whatever it says."""
+    logger = logging.getLogger("aiohttp.server")
+    logger.info("not told")
+    logger.warning("told %d times\n%s", 2, "\x1b[31m\ud800")
+    logger.critical("100 %")
+    found = [(line["level"], line["event"], line["logger"]) for line in lines(adopted)]
+    assert found == [
+        ("warning", "told 2 times\n\x1b[31m\ud800", "aiohttp.server"),
+        ("critical", "100 %", "aiohttp.server"),
+    ]
+
+
+def fail(message: str) -> None:
+    """Raise."""
+    raise ConnectionError(message)
+
+
+def test_a_librarys_exception_is_part_of_its_line(adopted: io.StringIO) -> None:
+    """The traceback does not spread over lines of its own."""
+    try:
+        fail("the metadata service\nis away")
+    except ConnectionError:
+        logging.getLogger("botocore").exception("failed")
+    (line,) = lines(adopted)
+    (exception,) = line["exception"]
+    assert (line["event"], exception["exc_type"]) == ("failed", "ConnectionError")
+    assert exception["exc_value"] == "the metadata service\nis away"
+    assert [frame["name"] for frame in exception["frames"]][-1] == "fail"
+
+
+def test_adopting_twice_says_nothing_twice(adopted: io.StringIO) -> None:
+    """The last logger is the one that is spoken to."""
+    second = io.StringIO()
+    adopt_libraries(make_logger(style="json", stream=second))
+    logging.getLogger("asyncio").error("said")
+    assert (adopted.getvalue(), len(lines(second))) == ("", 1)

@@ -1,0 +1,343 @@
+"""Metrics: the promised names, all series from the start, none from a caller, and counts that add up."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import prometheus_client
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import parser
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import exposition
+from prometheus_client.openmetrics import parser as openmetrics_parser
+
+from gateway.errors import REASONS
+from gateway.limiter import Limiter
+from gateway.metrics import Metrics
+from gateway.models import Record, Statistics
+
+PREFIX = "sagemaker_gateway_"
+ENDPOINTS = ("resnet", "bert")
+UNKNOWN = "_unknown"
+OPERATIONS = ("InvokeEndpoint", "InvokeEndpointAsync")
+ERRORS = ("ModelError", "ThrottlingException", "_other")
+CODES = [
+    *map(str, (200, 400, 403, 404, 405, 408, 413, 415, 424, 429, 499, 500, 502, 503, 504, 530)),
+    "_other",
+]
+BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 75, 120, 300, 600, float("inf")]
+
+TABLE = {
+    "requests": ("counter", {"endpoint", "operation", "code"}),
+    "request_duration_seconds": ("histogram", {"endpoint"}),
+    "queue_wait_seconds": ("histogram", {"endpoint"}),
+    "upstream_duration_seconds": ("histogram", {"endpoint"}),
+    "upstream_first_byte_seconds": ("histogram", {"endpoint"}),
+    "refusals": ("counter", {"endpoint", "reason"}),
+    "upstream_errors": ("counter", {"endpoint", "error"}),
+    "capacity": ("gauge", {"endpoint"}),
+    "instances": ("gauge", {"endpoint"}),
+    "running": ("gauge", {"endpoint"}),
+    "orphaned": ("gauge", {"endpoint"}),
+    "cooling": ("gauge", {"endpoint"}),
+    "waiting": ("gauge", {"endpoint"}),
+    "oldest_waiter_seconds": ("gauge", {"endpoint"}),
+    "build_info": ("gauge", {"version"}),
+}
+"""Type and labels of every metric that is promised."""
+
+Series = tuple[str, frozenset[tuple[str, str]]]
+Changes = dict[tuple[str, ...], float]
+
+RECORD = Record(
+    request_id="the-request",
+    aws_request_id=None,
+    method="POST",
+    path="/endpoints/resnet/invocations",
+    remote="127.0.0.1",
+    endpoint="resnet",
+    operation="InvokeEndpoint",
+    status=200,
+    reason=None,
+    upstream_error=None,
+    duration=3.0,
+    queue=0.0,
+    first_byte=1.0,
+    upstream=2.0,
+    bytes_in=2,
+    bytes_out=2,
+    orphaned=False,
+)
+LOST = replace(
+    RECORD,
+    endpoint=None,
+    operation=None,
+    status=404,
+    reason="unknown_route",
+    queue=None,
+    first_byte=None,
+    upstream=None,
+)
+
+
+def make(statistics: Mapping[str, Callable[[], Statistics]] | None = None) -> Metrics:
+    """Metrics of two endpoints."""
+    return Metrics(
+        version="1.2.3",
+        instances=dict(zip(ENDPOINTS, (2, 3), strict=True)),
+        statistics=statistics or {name: Limiter(capacity=1, max_waiting=1).statistics for name in ENDPOINTS},
+        operations=OPERATIONS,
+        errors=ERRORS,
+    )
+
+
+def by_text(metrics: Metrics) -> Iterable[Metric]:
+    """What Prometheus reads in its own format."""
+    text = prometheus_client.generate_latest(metrics.registry).decode()
+    return list(parser.text_string_to_metric_families(text))
+
+
+def by_openmetrics(metrics: Metrics) -> Iterable[Metric]:
+    """What Prometheus reads in OpenMetrics, whose parser refuses whatever is not to the letter."""
+    text = exposition.generate_latest(metrics.registry).decode()  # type: ignore[no-untyped-call]
+    return list(openmetrics_parser.text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
+
+
+def samples(metrics: Metrics) -> dict[Series, float]:
+    """All of our own samples but the times at which series were made."""
+    return {
+        (sample.name.removeprefix(PREFIX), frozenset(sample.labels.items())): sample.value
+        for family in by_openmetrics(metrics)
+        for sample in family.samples
+        if sample.name.startswith(PREFIX) and not sample.name.endswith("_created")
+    }
+
+
+def changes(before: Mapping[Series, float], after: Mapping[Series, float]) -> Changes:
+    """What has changed, without buckets: name and values of labels, by name of label."""
+    return {
+        (name, *(value for _, value in sorted(labels))): after[name, labels] - before[name, labels]
+        for name, labels in after
+        if after[name, labels] != before[name, labels] and not name.endswith("_bucket")
+    }
+
+
+@pytest.mark.parametrize("read", [by_text, by_openmetrics])
+def test_prometheus_reads_the_promised_metrics(read: Callable[[Metrics], Iterable[Metric]]) -> None:
+    """In both formats: name, type and labels of each, a text of help, and nothing of our own beside them."""
+    found = {
+        family.name.removeprefix(PREFIX): (
+            family.type,
+            {label for sample in family.samples for label in sample.labels} - {"le"},
+        )
+        for family in read(make())
+        if family.name.startswith(PREFIX) and not family.name.endswith("_created")
+    }
+    assert found == TABLE
+    assert [family.name for family in read(make()) if family.name.startswith(PREFIX) and not family.documentation] == []
+
+
+def test_process_platform_and_garbage_collector_are_there_too() -> None:
+    """What every Python service shows."""
+    names = {family.name for family in by_openmetrics(make())}
+    assert {"process_cpu_seconds", "process_open_fds", "python_info", "python_gc_collections"} <= names
+
+
+def combined(name: str, **labels: Iterable[str]) -> set[Series]:
+    """The series of one name, for all combinations of these values of labels."""
+    return {(name, frozenset(zip(labels, values, strict=True))) for values in product(*labels.values())}
+
+
+def test_every_series_exists_from_the_start() -> None:
+    """So that the first event is a rise from 0 and not a series that appears: each combination of labels, once."""
+    everywhere = (*ENDPOINTS, UNKNOWN)
+    histograms = [name for name, (kind, _) in TABLE.items() if kind == "histogram"]
+    gauges = [name for name, (kind, labels) in TABLE.items() if kind == "gauge" and "endpoint" in labels]
+    bounds = ["+Inf", *(str(float(bound)) for bound in BUCKETS[:-1])]
+    assert set(samples(make())) == set().union(
+        combined("requests_total", endpoint=ENDPOINTS, operation=OPERATIONS, code=CODES),
+        combined("requests_total", endpoint=[UNKNOWN], operation=[UNKNOWN], code=CODES),
+        combined("refusals_total", endpoint=everywhere, reason=REASONS),
+        combined("upstream_errors_total", endpoint=ENDPOINTS, error=ERRORS),
+        *(combined(f"{name}_{part}", endpoint=everywhere) for name in histograms for part in ("count", "sum")),
+        *(combined(f"{name}_bucket", endpoint=everywhere, le=bounds) for name in histograms),
+        *(combined(name, endpoint=ENDPOINTS) for name in gauges),
+        combined("build_info", version=["1.2.3"]),
+    )
+
+
+def test_nothing_is_counted_before_the_first_request() -> None:
+    """All counters and histograms begin at 0."""
+    gauges = {name for name, (kind, _) in TABLE.items() if kind == "gauge"}
+    assert {value for (name, _), value in samples(make()).items() if name not in gauges} == {0.0}
+
+
+def test_gauges_ask_the_limiters_at_scrape_time() -> None:
+    """Each shows the state of that moment, of its own endpoint."""
+    now = {"resnet": Statistics(4, 3, 2, 1, 7, 1.5), "bert": Statistics(1, 0, 0, 0, 0, 0.0)}
+    metrics = make({name: lambda name=name: now[name] for name in ENDPOINTS})  # type: ignore[misc]
+
+    def shown(endpoint: str) -> list[float]:
+        found = samples(metrics)
+        names = ["capacity", "instances", "running", "orphaned", "cooling", "waiting", "oldest_waiter_seconds"]
+        return [found[name, frozenset({("endpoint", endpoint)})] for name in names]
+
+    assert (shown("resnet"), shown("bert")) == ([4, 2, 3, 2, 1, 7, 1.5], [1, 3, 0, 0, 0, 0, 0])
+    now["bert"] = Statistics(2, 1, 0, 0, 0, 0.25)
+    assert shown("bert") == [2, 3, 1, 0, 0, 0, 0.25]
+    assert samples(metrics)["build_info", frozenset({("version", "1.2.3")})] == 1
+
+
+DONE: Changes = {
+    ("request_duration_seconds_count", "resnet"): 1,
+    ("request_duration_seconds_sum", "resnet"): 3,
+}
+CALLED: Changes = {
+    **DONE,
+    ("queue_wait_seconds_count", "resnet"): 1,
+    ("upstream_duration_seconds_count", "resnet"): 1,
+    ("upstream_duration_seconds_sum", "resnet"): 2,
+}
+ANSWERED: Changes = {
+    **CALLED,
+    ("upstream_first_byte_seconds_count", "resnet"): 1,
+    ("upstream_first_byte_seconds_sum", "resnet"): 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (RECORD, {**ANSWERED, ("requests_total", "200", "resnet", "InvokeEndpoint"): 1}),
+        (
+            replace(RECORD, status=424, upstream_error="ModelError", queue=0.5),
+            {
+                **ANSWERED,
+                ("queue_wait_seconds_sum", "resnet"): 0.5,
+                ("requests_total", "424", "resnet", "InvokeEndpoint"): 1,
+                ("upstream_errors_total", "resnet", "ModelError"): 1,
+            },
+        ),
+        (
+            replace(RECORD, status=424, reason="timeout", first_byte=None),
+            {
+                **CALLED,
+                ("requests_total", "424", "resnet", "InvokeEndpoint"): 1,
+                ("refusals_total", "resnet", "timeout"): 1,
+            },
+        ),
+        (
+            replace(RECORD, status=413, reason="too_large", first_byte=None, upstream=None, queue=None),
+            {
+                **DONE,
+                ("requests_total", "413", "resnet", "InvokeEndpoint"): 1,
+                ("refusals_total", "resnet", "too_large"): 1,
+            },
+        ),
+        (
+            replace(RECORD, status=499, orphaned=True),
+            {**ANSWERED, ("requests_total", "499", "resnet", "InvokeEndpoint"): 1},
+        ),
+        (replace(RECORD, status=207), {**ANSWERED, ("requests_total", "_other", "resnet", "InvokeEndpoint"): 1}),
+        (
+            LOST,
+            {
+                ("request_duration_seconds_count", UNKNOWN): 1,
+                ("request_duration_seconds_sum", UNKNOWN): 3,
+                ("requests_total", "404", UNKNOWN, UNKNOWN): 1,
+                ("refusals_total", UNKNOWN, "unknown_route"): 1,
+            },
+        ),
+    ],
+    ids=["answered", "error of SageMaker", "given up", "refused", "caller gone", "unknown status", "no endpoint"],
+)
+def test_one_request_counts_where_it_belongs_and_nowhere_else(record: Record, expected: Changes) -> None:
+    """Counts and sums of exactly these series rise."""
+    metrics = make()
+    before = samples(metrics)
+    metrics(record)
+    assert changes(before, samples(metrics)) == expected
+
+
+@pytest.mark.parametrize("seconds", BUCKETS[:-1])
+def test_a_duration_falls_into_its_bucket(seconds: float) -> None:
+    """A bucket's bound belongs to it; buckets are the promised ones, which reach past the 60 s of SageMaker."""
+    metrics = make()
+    metrics(replace(RECORD, duration=seconds))
+    found = samples(metrics)
+    counts = {
+        float(dict(labels)["le"]): value
+        for (name, labels), value in found.items()
+        if name == "request_duration_seconds_bucket" and ("endpoint", "resnet") in labels
+    }
+    assert counts == {bucket: float(bucket >= seconds) for bucket in BUCKETS}
+
+
+SECONDS = st.floats(0, 1000)
+MAYBE_SECONDS = st.none() | SECONDS
+TIMES: dict[str, st.SearchStrategy[Any]] = {
+    "duration": SECONDS,
+    "queue": MAYBE_SECONDS,
+    "first_byte": MAYBE_SECONDS,
+    "upstream": MAYBE_SECONDS,
+}
+OTHERS: dict[str, st.SearchStrategy[Any]] = {
+    "request_id": st.text(),
+    "aws_request_id": st.none() | st.text(),
+    "method": st.text(),
+    "path": st.text(),
+    "remote": st.none() | st.text(),
+    "status": st.integers(100, 999) | st.sampled_from([200, 404, 424, 429, 499, 503]),
+    "reason": st.none() | st.sampled_from(REASONS),
+    "bytes_in": st.integers(0),
+    "bytes_out": st.integers(0),
+    "orphaned": st.booleans(),
+}
+RECORDS = st.one_of(
+    st.builds(
+        Record,
+        endpoint=st.sampled_from(ENDPOINTS),
+        operation=st.sampled_from(OPERATIONS),
+        upstream_error=st.none() | st.sampled_from(ERRORS),
+        **TIMES,
+        **OTHERS,
+    ),
+    st.builds(Record, endpoint=st.none(), operation=st.none(), upstream_error=st.none(), **TIMES, **OTHERS),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(RECORDS, max_size=30))
+def test_whatever_is_recorded_adds_up_and_adds_no_series(records: list[Record]) -> None:
+    """Sums over all labels are the numbers of records, and no caller, path or status makes a series of its own."""
+    metrics = make()
+    before = samples(metrics)
+    for record in records:
+        metrics(record)
+    after = samples(metrics)
+    assert set(after) == set(before)
+    totals: Counter[str] = Counter()
+    for (name, _), value in after.items():
+        if name.endswith(("_total", "_count")):
+            totals[name] += int(value)
+    assert totals == Counter(
+        requests_total=len(records),
+        refusals_total=sum(record.reason is not None for record in records),
+        upstream_errors_total=sum(record.upstream_error is not None for record in records),
+        request_duration_seconds_count=len(records),
+        queue_wait_seconds_count=sum(record.queue is not None for record in records),
+        upstream_duration_seconds_count=sum(record.upstream is not None for record in records),
+        upstream_first_byte_seconds_count=sum(record.first_byte is not None for record in records),
+    )
+
+
+def test_two_gateways_in_one_process_do_not_share_counts() -> None:
+    """The registry is its own, not the process's."""
+    first, second = make(), make()
+    first(RECORD)
+    key = ("requests_total", frozenset({("endpoint", "resnet"), ("operation", "InvokeEndpoint"), ("code", "200")}))
+    assert (samples(first)[key], samples(second)[key]) == (1, 0)
