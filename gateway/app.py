@@ -127,7 +127,13 @@ async def _listen(config: Config, proxy: Proxy, admin: Admin) -> AsyncIterator[s
         return await handler(request)
 
     listen = config.listen
-    server = web.Server(handle, handler_cancellation=True, access_log=None, keepalive_timeout=listen.keepalive_seconds)
+    server = web.Server(
+        handle,
+        handler_cancellation=True,
+        access_log=None,
+        auto_decompress=False,
+        keepalive_timeout=listen.keepalive_seconds,
+    )
     runner = web.ServerRunner(server)
     await runner.setup()
     try:

@@ -3,7 +3,7 @@
 import asyncio
 from hashlib import sha256
 
-from aiohttp import StreamReader, web
+from aiohttp import HttpVersion11, StreamReader, web
 
 from gateway.errors import BODY_TIMEOUT, TOO_LARGE, Refusal
 
@@ -32,7 +32,7 @@ async def read_body(request: web.BaseRequest, *, limit: int, seconds: float) -> 
         return body, sha256(body).hexdigest()
     try:
         async with asyncio.timeout(seconds):
-            if request.headers.get("Expect", "").lower() == "100-continue":
+            if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
                 await request.writer.write(CONTINUE)
                 request.writer.output_size = 0
             return await _read(content, limit)

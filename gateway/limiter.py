@@ -136,7 +136,7 @@ class Limiter:
         return None
 
     def enqueue(self, waiter: Waiter) -> None:
-        """Put somebody at the end of the queue; `waiter.grant` is called once it is their turn.
+        """Put somebody at the end of the queue; `waiter.grant` is called when it is their turn, which may be at once.
 
         Raises:
             QueueFull: as many wait as may.
@@ -144,6 +144,8 @@ class Limiter:
         if len(self._waiters) >= self._max_waiting:
             raise QueueFull
         self._waiters[waiter] = self._clock()
+        if self._running + self._cooling < self._capacity:
+            self._admit()
 
     def leave(self, waiter: Waiter) -> bool:
         """Take somebody out of the queue; False if they are not in it (any more)."""

@@ -3,14 +3,31 @@
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TextIO
 
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from gateway.models import Record
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class _Stream:
+    """Where lines go. One that cannot be written is lost; the calls that it tells of are not."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def make_logger(*, level: str = "info", style: str = "auto", stream: TextIO = sys.stderr) -> FilteringBoundLogger:
@@ -26,18 +43,33 @@ def make_logger(*, level: str = "info", style: str = "auto", stream: TextIO = sy
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=not console),
     ]
+    # Neither form of a traceback shows local variables: these hold bodies and keys.
     last: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        [
+            _escape,
+            structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback),
+        ]
         if console
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(),
+        ]
     )
     logger: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(stream),
+        structlog.WriteLogger(_Stream(stream)),  # type: ignore[arg-type] # all that it uses is write and flush
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         context_class=dict,
     )
     return logger
+
+
+def _escape(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Line breaks and terminal escapes of callers are shown, not obeyed. JSON does so by itself."""
+    return {
+        key: value.encode("unicode_escape").decode() if isinstance(value, str) and not value.isprintable() else value
+        for key, value in event.items()
+    }
 
 
 class _Handler(logging.Handler):
@@ -48,7 +80,13 @@ class _Handler(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._log.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or None)
+        level = min(
+            record.levelno // 10 * 10, logging.CRITICAL
+        )  # those between the named ones are unknown to structlog
+        try:
+            self._log.log(level, record.getMessage(), logger=record.name, exc_info=record.exc_info or None)
+        except Exception:  # noqa: BLE001 - what a library logs wrongly must not stop it
+            self.handleError(record)
 
 
 def adopt_libraries(log: FilteringBoundLogger) -> None:

@@ -227,15 +227,17 @@ class Proxy:
 
     def _end(self, visit: Visit, status: int, answer: Answer | None) -> None:
         """Tell the hooks. One that fails must not cost the caller an answer."""
-        record = visit.record(status, answer)
-        for hook in self._hooks:
-            try:
-                hook(record)
-            except Exception as error:  # noqa: BLE001
-                self._report("a hook failed", error)
-        self._open -= 1
-        if not self._open:
-            self._idle.set()
+        try:
+            record = visit.record(status, answer)
+            for hook in self._hooks:
+                try:
+                    hook(record)
+                except Exception as error:  # noqa: BLE001
+                    self._report("a hook failed", error)
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
 
     def _end_orphan(self, visit: Visit, call: asyncio.Task[Answer]) -> None:
         answered = not call.cancelled() and call.exception() is None

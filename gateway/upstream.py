@@ -27,6 +27,9 @@ KEEPALIVE_SECONDS = 15.0
 """Idle connections are dropped well before SageMaker drops them (at 60 s): one that dies under a request is a 424."""
 
 CONNECT_ATTEMPTS = 2
+STALE_CONNECTIONS = 100
+"""How many idle connections may have gone stale at once, before SageMaker counts as unreachable."""
+
 READ_BUFFER_BYTES = 256 * 1024
 _SWITCHING_PROTOCOLS = 101
 _FIRST_FINAL_STATUS = 200
@@ -77,7 +80,10 @@ class Upstream:
                 except BaseException:
                     connection.close()
                     raise
-                connection.release()
+                if connection.transport is not None and connection.transport.get_write_buffer_size():
+                    connection.close()  # the answer came early: the next call would queue behind the rest of this body
+                else:
+                    connection.release()
                 return answer
         except TimeoutError:
             if not sent:
@@ -95,7 +101,21 @@ class Upstream:
             ) from error
 
     async def _connect(self, destination: _Destination, seconds: float) -> Connection:
-        """A connection that has not taken a byte yet; one more try where there is none, since no model saw the call."""
+        """A connection on which nothing was said since its last answer.
+
+        One that ended while it was idle, or brought bytes that nobody had asked for, is replaced: the next answer on
+        it would be the answer to something else.
+        """
+        for _ in range(STALE_CONNECTIONS):
+            connection = await self._open(destination, seconds)
+            protocol = connection.protocol
+            if protocol is not None and protocol.is_connected() and not protocol.should_close:
+                return connection
+            connection.close()
+        raise _unreachable("its connections end before they take a call")
+
+    async def _open(self, destination: _Destination, seconds: float) -> Connection:
+        """A connection, idle or new; one more try where there is none, since no model saw the call."""
         timeout = aiohttp.ClientTimeout(connect=seconds)
         for attempt in range(CONNECT_ATTEMPTS):
             try:
@@ -132,6 +152,8 @@ async def _exchange(connection: Connection, head: str, call: Call, started: floa
     message, payload = await _read_head(protocol)
     first_byte = perf_counter() - started
     body = await _read_body(payload, call.max_response_bytes)
+    if not message.chunked and "Content-Length" not in message.headers:
+        _check_end(protocol)
     return Answer(message.code, _passed_back(message.headers, call.response_headers), body, first_byte)
 
 
@@ -153,6 +175,13 @@ async def _read_body(payload: aiohttp.StreamReader, limit: int) -> bytes:
             raise aiohttp.ClientPayloadError(f"the answer is longer than max_response_bytes ({limit})")
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _check_end(protocol: ResponseHandler) -> None:
+    """A body without a length ends with its connection; a reset is no end, and aiohttp does not tell them apart."""
+    error = protocol.exception()
+    if isinstance(error, OSError):
+        raise error
 
 
 def _passed_back(headers: CIMultiDictProxy[str], allowed: frozenset[str]) -> list[tuple[str, str]]:

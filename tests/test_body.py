@@ -241,6 +241,13 @@ async def test_a_caller_that_waits_for_100_gets_it_when_the_body_is_wanted(
         assert await caller.read(body) == b"abc"
 
 
+async def test_http_1_0_gets_no_100() -> None:
+    """RFC 9110, 10.1.1: a client of HTTP/1.0 would take the interim answer for the final one."""
+    async with open_caller() as caller:
+        body = await caller.read(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n", b"abc")
+    assert body == b"abc"
+
+
 async def test_a_caller_that_does_not_ask_gets_no_100() -> None:
     """The first answer is the final one."""
     async with open_caller() as caller:

@@ -199,6 +199,71 @@ def test_a_librarys_exception_is_part_of_its_line(adopted: io.StringIO) -> None:
     assert [frame["name"] for frame in exception["frames"]][-1] == "fail"
 
 
+class Broken(io.StringIO):
+    """A stream whose reader has gone."""
+
+    def write(self, _text: str) -> int:
+        """Fail as a pipe does."""
+        raise BrokenPipeError
+
+
+def closed() -> io.StringIO:
+    """A stream that was closed."""
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("stream", [Broken(), closed()], ids=["broken", "closed"])
+@pytest.mark.usefixtures("adopted")
+def test_a_log_that_cannot_be_written_stops_nobody(stream: io.StringIO) -> None:
+    """The line is lost; the call that it tells of, and the library that speaks, go on."""
+    log = make_logger(style="json", stream=stream)
+    adopt_libraries(log)
+
+    log.info("said")
+    logging.getLogger("library").error("said")
+
+
+def test_what_a_library_logs_wrongly_does_not_stop_it(adopted: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
+    """Odd levels are told as the next that we have; arguments that do not fit are Python's to complain about."""
+    (ours,) = [handler for handler in logging.getLogger().handlers if type(handler).__module__ == "gateway.log"]
+    ours.handle(logging.makeLogRecord({"levelno": 35, "msg": "odd"}))
+    ours.handle(logging.makeLogRecord({"levelno": 40, "msg": "%d", "args": ("no number",)}))
+
+    assert [(line["level"], line["event"]) for line in lines(adopted)] == [("warning", "odd")]
+    assert "--- Logging error ---" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_no_local_variable_is_logged(style: str) -> None:
+    """A traceback shows where, not with what: frames hold bodies and keys."""
+    stream = io.StringIO()
+
+    def handle(*parts: str) -> None:
+        secret = "-".join(parts)
+        assert secret
+        fail("lost")
+
+    try:
+        handle("the", "secret")
+    except ConnectionError as error:
+        make_logger(style=style, stream=stream).error("failed", exc_info=error)
+
+    assert "lost" in stream.getvalue()
+    assert "the-secret" not in stream.getvalue()
+
+
+def test_the_console_shows_escapes_and_does_not_obey_them() -> None:
+    """What a caller sends can neither colour a terminal nor begin a line of its own."""
+    stream = io.StringIO()
+
+    make_logger(style="console", stream=stream).info("said\n\x1b[31m", path="\x1b[31mred\udcff")
+
+    assert ("\x1b" in stream.getvalue(), stream.getvalue().count("\n")) == (False, 1)
+    assert "\\x1b[31mred" in stream.getvalue()
+
+
 def test_adopting_twice_says_nothing_twice(adopted: io.StringIO) -> None:
     """The last logger is the one that is spoken to."""
     second = io.StringIO()

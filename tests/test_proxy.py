@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from gateway.models import Record
 from tests.stand import MakeStand, Stand, StandSettings
 from tests.waiting import until
 
@@ -396,15 +397,35 @@ async def test_hostile_headers_are_refused_before_the_queue(make_stand: MakeStan
     assert stand.counters("echo").calls == 0
 
 
-async def test_a_failing_hook_costs_no_answer(make_stand: MakeStand, caplog: pytest.LogCaptureFixture) -> None:
-    """The model has run: the caller gets its answer even when the log cannot be written."""
+async def test_a_lost_log_costs_no_answer(make_stand: MakeStand) -> None:
+    """The model has run: the caller gets its answer even when the log cannot be written, and the drain ends."""
     stand = await make_stand(StandSettings({"echo": ECHO}))
     stand.logged.close()
 
     reply = await stand.invoke("echo", b"abc")
+    await stand.gateway.drain()
+
+    assert (reply.status, reply.body) == (200, b"abc")
+
+
+async def test_a_failing_hook_costs_no_answer(
+    make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug in who looks on from the side is told in the log, not to the caller, and the other hooks are told all."""
+
+    def fail(_record: Record) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("gateway.app.access_log", lambda _log: fail)
+    stand = await make_stand(StandSettings({"echo": ECHO}))
+
+    reply = await stand.invoke("echo", b"abc")
+    metrics = await stand.metrics()
 
     assert (reply.status, reply.body) == (200, b"abc")
     assert "a hook failed" in caplog.text
+    labels = (("code", "200"), ("endpoint", "echo"), ("operation", "InvokeEndpoint"))
+    assert metrics["sagemaker_gateway_requests_total", labels] == 1
 
 
 async def test_the_sums_add_up(make_stand: MakeStand) -> None:

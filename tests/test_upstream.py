@@ -6,16 +6,19 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 
 from gateway.errors import BROKEN, TIMEOUT, UNREACHABLE, Refusal, Row
 from gateway.models import Answer, Call
 from gateway.upstream import Upstream, open_upstream
 from tests.raw import OK, Peer, RawServer, Script, raw_server, serve_ok
+from tests.waiting import until
 
 HEADERS = (("Host", "models.example"), ("X-Amz-Date", "now"), ("Content-Type", "text/plain"))
 LIMIT = 64 * 1024
@@ -171,6 +174,86 @@ async def test_a_connection_that_died_while_idle_is_replaced_unseen(upstream: Up
         await ended.wait()
         assert (await upstream.send(call_to(server.url))).body == b"ok"
         assert (server.connections, len(server.requests)) == (2, 2)
+
+
+async def test_bytes_that_came_while_idle_are_no_answer(upstream: Upstream) -> None:
+    """What the far end says unasked ends the connection: nobody gets the answer to another's call, now or later."""
+    said = asyncio.Event()
+
+    async def chatter(peer: Peer) -> None:
+        await peer.answer(whole(b"mine"))
+        await said.wait()
+        await peer.send(whole(b"whose?"))
+        await peer.gone()
+
+    async with raw_server(chatter, serve_ok) as server:
+        bodies = [(await upstream.send(call_to(server.url))).body]
+        (idle,) = (protocol for idle in upstream._connector._conns.values() for protocol, _ in idle)
+        said.set()
+        await until(lambda: idle.should_close)
+        bodies += [(await upstream.send(call_to(server.url))).body for _ in range(2)]
+    assert bodies == [b"mine", b"ok", b"ok"]
+
+
+async def test_a_connection_with_half_a_request_is_not_used_again(upstream: Upstream) -> None:
+    """An answer that came before the body was out ends the connection: the next call does not queue behind the rest."""
+
+    async def refuse_early(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(whole(b"too large", status=b"413 Content Too Large"))
+        await peer.gone()
+
+    async with raw_server(refuse_early, serve_ok) as server:
+        early = await upstream.send(call_to(server.url, bytes(LARGE)))
+        following = await upstream.send(call_to(server.url))
+    assert (early.status, following.body) == (413, b"ok")
+
+
+async def test_a_server_that_never_keeps_a_connection_open_is_unreachable(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections that speak before they are spoken to are given up after a bounded number, nothing being sent."""
+    monkeypatch.setattr("gateway.upstream.STALE_CONNECTIONS", 3)
+    checked = 0
+
+    async def stale(*arguments: Any) -> Connection:
+        nonlocal checked
+        checked += 1
+        connection = await open_connection(*arguments)
+        assert connection.protocol is not None
+        connection.protocol.force_close()
+        return connection
+
+    open_connection = upstream._open
+    monkeypatch.setattr(upstream, "_open", stale)
+    async with raw_server(serve_ok) as server:
+        refusal = await refused(upstream, call_to(server.url))
+        seen = len(server.requests)
+    assert (refusal.row, checked, seen) == (UNREACHABLE, 3, 0)
+
+
+async def test_a_reset_is_no_end_of_a_body(upstream: Upstream) -> None:
+    """A body without a length ends when its connection closes, and is cut off when that is reset: never a short 200."""
+    read = asyncio.Event()
+
+    async def cut(peer: Peer) -> None:
+        await peer.answer(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+        await read.wait()
+        peer.reset()
+
+    async with raw_server(cut) as server:
+        call = asyncio.create_task(refused(upstream, call_to(server.url)))
+        (taken,) = await taken_connections(upstream)
+        await until(lambda: taken._payload is not None and taken._payload.total_bytes == len(b"half"))
+        read.set()
+        assert (await call).row is BROKEN
+
+
+async def taken_connections(upstream: Upstream) -> list[ResponseHandler]:
+    """The connections that carry a call now."""
+    taken = upstream._connector._acquired
+    await until(lambda: any(isinstance(protocol, asyncio.BaseProtocol) for protocol in taken))
+    return list(taken)
 
 
 async def test_a_second_answer_to_one_call_reaches_nobody(upstream: Upstream) -> None:

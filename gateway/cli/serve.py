@@ -37,7 +37,7 @@ async def _serve(config: Config) -> None:
     log = make_logger(level=config.log.level, style=config.log.format)
     adopt_libraries(log)
     # They would double the size of a scrape, and a counter's start can be seen in process_start_time_seconds.
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     first, second = asyncio.Event(), asyncio.Event()
 
     def stop() -> None:

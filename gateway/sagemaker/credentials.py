@@ -20,6 +20,9 @@ CHECK_SECONDS = 30.0
 """How often the chain is asked whether a refresh is due. botocore's advisory window is the last 15 minutes before
 expiry, so some 30 tries fit into it."""
 
+ATTEMPT_SECONDS = 30.0
+"""How long the chain may take. A role that does not answer must not keep the next try waiting."""
+
 RETRY_SECONDS = 2.0
 """How long to wait after the chain found nothing, or failed with nothing usable at hand."""
 
@@ -57,7 +60,9 @@ class CredentialSource:
     @property
     def problem(self) -> str | None:
         """Why there are no usable credentials; None where there are."""
-        return self._problem if self._current is None else None
+        if self._current is None:
+            return self._problem
+        return "they have expired, and could not be refreshed" if self._expired() else None
 
     def current(self) -> Credentials:
         """The credentials to sign with; never waits.
@@ -65,7 +70,7 @@ class CredentialSource:
         Raises:
             Refusal: there are none, or they have expired and could not be refreshed.
         """
-        if self._current is None:
+        if self._current is None or self._expired():
             raise Refusal(
                 CREDENTIALS, "The gateway has no usable AWS credentials. The call was not sent; its operators see why."
             )
@@ -74,32 +79,38 @@ class CredentialSource:
     async def refresh(self) -> None:
         """Ask the chain for keys, and remember them, or why there are none."""
         try:
-            self._provider = self._provider or await self._load()
-            if self._provider is None:
-                self._forget("the AWS credential chain found none: set AWS_ACCESS_KEY_ID, a profile or a role")
-                return
-            keys = await self._provider.get_frozen_credentials()
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                self._provider = self._provider or await self._load()
+                keys = await self._provider.get_frozen_credentials() if self._provider else None
         # The chain runs other people's plug-ins and processes: whatever they raise is a failed refresh.
         except Exception as error:  # noqa: BLE001
-            problem = f"{type(error).__name__}: {error}"
-            if self._still_valid():
-                self._log.warning("credentials_refresh_failed", problem=problem)
-            else:
-                self._forget(problem)
+            self._keep_or_forget(f"{type(error).__name__}: {error}")
             return
-        credentials = Credentials(keys.access_key, keys.secret_key, keys.token or None)
+        if keys is None:
+            self._forget("the AWS credential chain found none: set AWS_ACCESS_KEY_ID, a profile or a role")
+        elif unusable := _unusable(keys):
+            self._provider = None  # a file may be mended: look again from the start
+            self._forget(unusable)
+        else:
+            self._accept(Credentials(keys.access_key, keys.secret_key, keys.token or None))
+
+    async def keep_fresh(self) -> None:
+        """Refresh for ever."""
+        while True:
+            await asyncio.sleep(RETRY_SECONDS if self._current is None else CHECK_SECONDS)
+            await self.refresh()
+
+    def _accept(self, credentials: Credentials) -> None:
         if credentials != self._current:
             self._log.info("credentials_loaded", access_key_id=credentials.access_key_id)
         self._current = credentials
 
-    def _still_valid(self) -> bool:
+    def _keep_or_forget(self, problem: str) -> None:
         """The chain gives up 10 minutes before expiry; until then the keys at hand go on working."""
-        provider = self._provider
-        return (
-            self._current is not None
-            and isinstance(provider, RefreshableCredentials)
-            and not provider.refresh_needed(refresh_in=0)
-        )
+        if self._current is None or self._expired() or not isinstance(self._provider, RefreshableCredentials):
+            self._forget(problem)
+        else:
+            self._log.warning("credentials_refresh_failed", problem=problem)
 
     def _forget(self, problem: str) -> None:
         if self._current is not None or problem != self._problem:
@@ -107,11 +118,18 @@ class CredentialSource:
         self._problem = problem
         self._current = None
 
-    async def keep_fresh(self) -> None:
-        """Refresh for ever."""
-        while True:
-            await asyncio.sleep(RETRY_SECONDS if self._current is None else CHECK_SECONDS)
-            await self.refresh()
+    def _expired(self) -> bool:
+        provider = self._provider
+        return isinstance(provider, RefreshableCredentials) and bool(provider.refresh_needed(refresh_in=0))
+
+
+def _unusable(keys: FrozenKeys) -> str | None:
+    """What is wrong with keys that no request could carry: a line break in a token would add headers of its own."""
+    fields = {"access key id": keys.access_key, "session token": keys.token or "-"}
+    for name, value in fields.items():
+        if not value or not all("!" <= letter <= "~" for letter in value):
+            return f"the {name} is empty or holds a character that no header may hold, such as a line break"
+    return None if keys.secret_key else "the secret access key is empty"
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from gateway.models import Answer, Header, Operation
 _NAME = re.compile(r"[a-zA-Z0-9](?:-*[a-zA-Z0-9])*")
 _COMPONENT = re.compile(r"[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?")
 _PRINTABLE = re.compile(r"[!-~][ -~]*")
+_NOT_EMPTY = re.compile(r".+")
 _FIELD = re.compile(r"[\t -~]*")
 
 INVOKE_ENDPOINT = Operation(
@@ -28,10 +29,10 @@ INVOKE_ENDPOINT = Operation(
             Header("X-Amzn-SageMaker-Target-Variant", 63, _NAME),
             Header("X-Amzn-SageMaker-Target-Container-Hostname", 63, _NAME),
             Header("X-Amzn-SageMaker-Inference-Id", 64, _PRINTABLE),
-            Header("X-Amzn-SageMaker-Enable-Explanations", 64),
+            Header("X-Amzn-SageMaker-Enable-Explanations", 64, _NOT_EMPTY),
             Header("X-Amzn-SageMaker-Inference-Component", 63, _COMPONENT),
             Header("X-Amzn-SageMaker-Session-Id", 256, re.compile(rf"NEW_SESSION|{_NAME.pattern}")),
-            Header("X-Amzn-SageMaker-Prefix-Aware-Id", 64),
+            Header("X-Amzn-SageMaker-Prefix-Aware-Id", 64, _NOT_EMPTY),
         )
     },
     response_headers=frozenset(
@@ -127,7 +128,8 @@ def may_still_run(answer: Answer) -> bool:
         body = json.loads(answer.body)
     except (ValueError, RecursionError):
         return False
-    return isinstance(body, dict) and body.get("OriginalStatusCode") == 0
+    status = body.get("OriginalStatusCode") if isinstance(body, dict) else None
+    return type(status) is int and status == 0
 
 
 def _check(header: Header, value: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiobotocore.credentials import AioRefreshableCredentials
+from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
 
 from gateway.errors import CREDENTIALS, Refusal
 from gateway.log import make_logger
@@ -229,6 +229,60 @@ async def test_a_failed_refresh_costs_nothing_until_the_keys_expire(diary: Diary
         ("error", "credentials_unusable"),
         ("info", "credentials_loaded"),
     ]
+
+
+async def test_a_refresh_that_hangs_does_not_keep_expired_keys_in_use(
+    diary: Diary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys end at their expiry whatever the refresh does, and a try that takes too long makes room for the next."""
+    service = Service(minutes=60)
+    source = CredentialSource(service.load, diary.log)
+    await source.refresh()
+    hangs = asyncio.Event()
+
+    async def hang() -> None:
+        hangs.set()
+        await asyncio.Event().wait()
+
+    service.answer = hang
+    service.pass_time(61)
+    monkeypatch.setattr(module, "ATTEMPT_SECONDS", 0.05)
+    refresh = asyncio.create_task(source.refresh())
+    await hangs.wait()
+    assert refusal_of(source).row is CREDENTIALS
+    assert source.problem is not None
+    await refresh
+    assert source.problem is not None
+    assert source.problem.startswith("TimeoutError")
+
+
+@pytest.mark.parametrize("token", ["token\n", "a\r\nX-Evil: 1", "t\u00f6k", "a b", "\x00"])
+async def test_a_token_that_is_no_header_value_is_a_problem(diary: Diary, token: str) -> None:
+    """A line break in a mounted secret, a usual slip, must not add headers to a request; the value is told nobody."""
+
+    async def load() -> Provider | None:
+        provider: Provider = AioCredentials("AKIA", SECRET, token)
+        return provider
+
+    source = CredentialSource(load, diary.log)
+    await source.refresh()
+    assert refusal_of(source).row is CREDENTIALS
+    assert source.problem == (
+        "the session token is empty or holds a character that no header may hold, such as a line break"
+    )
+
+
+@pytest.mark.parametrize(("key", "secret", "named"), [("", SECRET, "access key id"), ("AKIA", "", "secret access key")])
+async def test_an_empty_half_of_a_key_pair_is_a_problem(diary: Diary, key: str, secret: str, named: str) -> None:
+    """Signatures with it would only be refused one by one."""
+
+    async def load() -> Provider | None:
+        provider: Provider = AioCredentials(key, secret, None)
+        return provider
+
+    source = CredentialSource(load, diary.log)
+    await source.refresh()
+    assert named in str(source.problem)
 
 
 async def test_the_background_refreshes_until_the_end(monkeypatch: pytest.MonkeyPatch, diary: Diary) -> None:

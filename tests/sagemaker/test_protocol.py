@@ -318,6 +318,7 @@ def test_a_call_that_was_given_up_may_still_run(body: bytes) -> None:
         b'"OriginalStatusCode"',
         b"{}",
         b'{"OriginalStatusCode": null}',
+        b'{"OriginalStatusCode": false}',
         b'{"OriginalStatusCode": "0"}',
         b'{"OriginalStatusCode": ""}',
         b'{"OriginalStatusCode": []}',
