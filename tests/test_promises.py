@@ -77,12 +77,12 @@ async def test_on_the_physical_limit(tmp_path: Path, calls: int, instances: int,
 
 
 async def test_overload_wastes_nothing(tmp_path: Path) -> None:
-    """40 calls of 5 s at once on 2 instances under the 60-second limit, all times divided by 25.
+    """40 calls of 5 s at once on 2 instances under the 60-second limit, all times divided by 50.
 
     Without the gateway some fail with 424 while instances work for nobody; with it all succeed and none does.
     """
-    fleets: Fleets = {"seed": {"instances": 2, "timeout_seconds": 60 / 25, "model": {"seconds": 5 / 25}}}
-    endpoints: Fleets = {"seed": {"instances": 2, "timeout_seconds": 70 / 25}}
+    fleets: Fleets = {"seed": {"instances": 2, "timeout_seconds": 60 / 50, "model": {"seconds": 5 / 50}}}
+    endpoints: Fleets = {"seed": {"instances": 2, "timeout_seconds": 70 / 50}}
     async with running_pair(tmp_path, fleets, endpoints) as (emulator, gateway):
         config = BotoConfig(retries={"total_max_attempts": 1}, max_pool_connections=40)
         client = boto3.client("sagemaker-runtime", REGION, endpoint_url=emulator.url, config=config)
