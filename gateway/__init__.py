@@ -5,7 +5,7 @@ The map, in the order in which a request meets the rooms; `proxy` is the story, 
 * `cli`: the commands; `serve` is the process
 * `app`: introduces the parts to each other, opens and closes them in order
 * `proxy`: the data path: route, read the body, admit, sign, call, answer, record
-* `visit`: what becomes known of one request on its way
+* `visit`: what becomes known of one request on its way; `roster`: who is here
 * `router`: which endpoints a request means
 * `body`: a caller's body, bounded and timed
 * `limiter`: permits and the queue of one endpoint; `turn`: the awaiting that goes with it

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from aiohttp import web
 from multidict import CIMultiDict
-from prometheus_client import CollectorRegistry
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from gateway.errors import BAD_METHOD, PROXY_NAME, Refusal
@@ -45,10 +45,12 @@ class Admin:
         self._describe = describe
         self._checks = checks
         self._version = version
+        self._registry = registry
+        self._expose = make_aiohttp_handler(registry)
         self._handlers: Mapping[str, Handler] = {
             "/livez": self.livez,
             "/readyz": self.readyz,
-            "/metrics": make_aiohttp_handler(registry),
+            "/metrics": self.metrics,
             "/status": self.status,
         }
 
@@ -80,6 +82,13 @@ class Admin:
         else:
             lines = [f"not ready: {', '.join(failed)}"] if failed else ["ok"]
         return _text(503 if failed else 200, "\n".join([*lines, ""]))
+
+    async def metrics(self, request: web.BaseRequest) -> web.StreamResponse:
+        """All metrics, in the form that `Accept` asks for; in plain text where it asks for none that there is."""
+        try:
+            return await self._expose(cast("web.Request", request))
+        except (TypeError, ValueError):
+            return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def status(self, _request: web.BaseRequest) -> web.Response:
         """Every endpoint's live state."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -17,12 +17,16 @@ from gateway.limiter import Limiter
 from gateway.log import access_log
 from gateway.metrics import Metrics
 from gateway.proxy import Endpoint, Proxy
+from gateway.roster import Roster
 from gateway.router import Router
 from gateway.sagemaker.credentials import CredentialSource, open_credentials
 from gateway.sagemaker.hosts import runtime_url
 from gateway.sagemaker.protocol import ERROR_CODES, INVOKE_ENDPOINT, OPERATIONS
 from gateway.sagemaker.signing import Signer
 from gateway.upstream import open_upstream
+
+LAST_SECONDS = 2.0
+"""How long what was cut off may take to tell its callers, before connections are closed."""
 
 BACKLOG = 4096
 """Connections that the kernel keeps until they are accepted: a burst of thousands of callers loses none."""
@@ -40,12 +44,13 @@ class Gateway:
         url: where.
         limiters: permits and queue of each endpoint.
         config: what it was made from.
+        roster: who is here.
     """
 
     url: str
     limiters: Mapping[str, Limiter]
     config: Config
-    _proxy: Proxy
+    roster: Roster
     _log: FilteringBoundLogger
     _readiness: "_Readiness"
 
@@ -55,21 +60,22 @@ class Gateway:
         self._readiness.leave()
         self._log.info("draining", delay_seconds=settings.delay_seconds, timeout_seconds=settings.timeout_seconds)
         await asyncio.sleep(settings.delay_seconds)
-        self._proxy.drain()
+        self.roster.drain()
         try:
             async with asyncio.timeout(settings.timeout_seconds):
-                await self._proxy.wait_idle()
+                await self.roster.wait_idle()
         except TimeoutError:
             await self.cut_off()
         else:
             self._log.info("drained")
 
     async def cut_off(self) -> None:
-        """End at once: who waits is refused, what runs is given up."""
-        self._proxy.drain()
-        waiting, running = self._proxy.cut_off()
+        """End at once: who sends or waits is refused, what runs is given up, who does not read is left."""
+        waiting, running = self.roster.cut_off()
         self._log.warning("drain_cut_off", waiting=waiting, running=running)
-        await self._proxy.wait_idle()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                await self.roster.wait_idle()
 
 
 class _Readiness:
@@ -99,7 +105,7 @@ async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterat
         name: Limiter(capacity=_capacity(name, config), max_waiting=endpoint.queue.max_waiting)
         for name, endpoint in config.endpoints.items()
     }
-    readiness = _Readiness()
+    readiness, roster = _Readiness(), Roster()
     async with (
         open_credentials(log) as credentials,
         open_upstream(f"sagemaker-gateway/{__version__}") as upstream,
@@ -112,10 +118,11 @@ async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterat
             upstream=upstream,
             hooks=(metrics, access_log(log)),
             body_seconds=config.listen.body_timeout_seconds,
+            roster=roster,
         )
         admin = _admin(config, limiters, metrics, credentials, readiness)
         async with _listen(config, proxy, admin) as url:
-            yield Gateway(url, limiters, config, proxy, log, readiness)
+            yield Gateway(url, limiters, config, roster, log, readiness)
 
 
 @asynccontextmanager
@@ -134,7 +141,7 @@ async def _listen(config: Config, proxy: Proxy, admin: Admin) -> AsyncIterator[s
         auto_decompress=False,
         keepalive_timeout=listen.keepalive_seconds,
     )
-    runner = web.ServerRunner(server)
+    runner = web.ServerRunner(server, shutdown_timeout=LAST_SECONDS)
     await runner.setup()
     try:
         site = web.TCPSite(runner, listen.host, listen.port, backlog=BACKLOG)

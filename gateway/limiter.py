@@ -119,11 +119,6 @@ class Limiter:
         self._clock = clock
 
     @property
-    def capacity(self) -> int:
-        """How many calls may run at once."""
-        return self._capacity
-
-    @property
     def waiting(self) -> int:
         """How many callers wait."""
         return len(self._waiters)

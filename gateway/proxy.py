@@ -15,6 +15,7 @@ from gateway.config import Endpoint as EndpointSettings
 from gateway.errors import Refusal
 from gateway.limiter import Limiter, Permit, QueueFull
 from gateway.models import Answer, Call, Headers, Operation, Record
+from gateway.roster import LEAVING, STOPPED, Roster
 from gateway.router import Match, Router
 from gateway.sagemaker import protocol
 from gateway.sagemaker.credentials import CredentialSource
@@ -63,6 +64,7 @@ class Proxy:
         upstream: who sends them.
         hooks: who is told of each request once it is over.
         body_seconds: how long a caller may take to send a body.
+        roster: who is here.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Proxy:
         upstream: Upstream,
         hooks: Iterable[Callable[[Record], None]],
         body_seconds: float,
+        roster: Roster,
     ) -> None:
         self._router = router
         self._endpoints = endpoints
@@ -81,52 +84,59 @@ class Proxy:
         self._upstream = upstream
         self._hooks = tuple(hooks)
         self._body_seconds = body_seconds
-        # The mutable state of the data path, beside the limiters' own.
-        self._draining = False
-        self._open = 0  # requests without a record yet, orphans included
-        self._idle: asyncio.Event = asyncio.Event()
-        self._idle.set()
-        self._turns: set[Turn[Permit]] = set()
-        self._calls: set[asyncio.Task[Answer]] = set()
+        self._roster = roster
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; whatever happens, it is recorded once."""
-        visit = self._begin(request)
+        self._roster.enter()
+        visit = Visit.begin(request)
         try:
             answer = await self._serve(request, visit)
         except Refusal as refusal:
             answer = self._refuse(visit, refusal)
         except asyncio.CancelledError:
-            if not visit.orphaned:
-                self._end(visit, CALLER_GONE, None)
-            raise
+            if not self._roster.stopped or request.transport is None:
+                if not visit.orphaned:
+                    self._end(visit, CALLER_GONE, None)
+                raise
+            answer = self._refuse(visit, LEAVING)  # cut off while the body was read, and still there
         except Exception as error:  # noqa: BLE001 - a bug of ours: the caller gets an answer, the log a traceback
             self._report("the data path failed", error)
             answer = self._refuse(
                 visit, Refusal(errors.INTERNAL, "The gateway failed on this request; its log says why.")
             )
+        response = self._respond(visit, answer)
+        try:
+            await response.prepare(request)
+            await response.write_eof()
+        except (asyncio.CancelledError, ConnectionError):
+            self._end(visit, CALLER_GONE, answer)
+            raise
         self._end(visit, answer.status, answer)
-        return self._respond(visit, answer)
+        return response
 
     async def _serve(self, request: web.BaseRequest, visit: Visit) -> Answer:
         match = self._route(request)
         endpoint = self._endpoints[match.endpoints[0]]
         visit.endpoint, visit.operation = endpoint.name, match.operation.name
-        if self._draining:
-            raise Refusal(errors.DRAINING, "The gateway is shutting down: the call was not sent, try again elsewhere.")
+        if self._roster.draining:
+            raise LEAVING
         headers = protocol.request_headers(match.operation, request.headers.items())
-        body, digest = await read_body(request, limit=endpoint.settings.max_body_bytes, seconds=self._body_seconds)
+        with self._roster.reading():
+            body, digest = await read_body(request, limit=endpoint.settings.max_body_bytes, seconds=self._body_seconds)
         visit.bytes_in = len(body)
         permit = await self._admit(endpoint, visit)
+        if self._roster.stopped:
+            permit.release()
+            raise LEAVING
         order = _Order(match.operation, headers, body, digest)
         call = asyncio.create_task(self._call(endpoint, permit, order, visit))
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+        self._roster.start(call)
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
             if call.cancelled():
-                raise Refusal(errors.BROKEN, "The gateway was stopped. The model may have run.") from None
+                raise STOPPED from None
             if not call.done():
                 permit.orphan()
                 visit.orphaned = True
@@ -158,8 +168,8 @@ class Proxy:
         except QueueFull:
             raise Refusal(
                 errors.QUEUE_FULL,
-                f"{limiter.waiting} callers wait for endpoint {endpoint.name} already, as many as may. "
-                "The call was not sent: try again later.",
+                f"All permits of endpoint {endpoint.name} are taken, and {limiter.waiting} callers wait already, "
+                "as many as may. The call was not sent: try again later.",
             ) from None
         seconds = endpoint.settings.queue.timeout_seconds
         too_long = Refusal(
@@ -168,11 +178,11 @@ class Proxy:
             "The call was not sent: try again later.",
         )
         joined = perf_counter()
-        self._turns.add(turn)
+        self._roster.turns.add(turn)
         try:
             return await turn.wait(seconds, too_long)
         finally:
-            self._turns.discard(turn)
+            self._roster.turns.discard(turn)
             visit.queue = perf_counter() - joined
 
     async def _call(self, endpoint: Endpoint, permit: Permit, order: _Order, visit: Visit) -> Answer:
@@ -180,6 +190,7 @@ class Proxy:
         settings = endpoint.settings
         started = perf_counter()
         cooldown = 0.0
+        dispatched = False
         try:
             url, signer = endpoint.doors[order.operation.name]
             signature = signer.sign(order.headers, order.digest, self._credentials.current(), time())
@@ -192,6 +203,7 @@ class Proxy:
                 connect_seconds=CONNECT_SECONDS,
                 timeout_seconds=settings.timeout_seconds,
             )
+            dispatched = True
             answer = await self._upstream.send(call)
             visit.upstream = perf_counter() - started
             visit.aws_request_id = protocol.request_id(answer)
@@ -205,8 +217,10 @@ class Proxy:
             if refusal.row is errors.TIMEOUT:
                 cooldown = settings.cooldown_seconds
             raise
-        except Exception as error:  # a bug of ours: who knows what the model saw
-            self._report("a call failed", error)
+        except Exception as error:
+            if not dispatched:
+                raise
+            self._report("a call failed", error)  # a bug of ours: who knows what the model saw
             raise Refusal(errors.BROKEN, "The gateway failed during the call. The model may have run.") from error
         finally:
             if cooldown:
@@ -220,11 +234,6 @@ class Proxy:
         visit.reason = refusal.row.reason
         return Answer(*refusal.wire(visit.request_id))
 
-    def _begin(self, request: web.BaseRequest) -> Visit:
-        self._open += 1
-        self._idle.clear()
-        return Visit.begin(request)
-
     def _end(self, visit: Visit, status: int, answer: Answer | None) -> None:
         """Tell the hooks. One that fails must not cost the caller an answer."""
         try:
@@ -235,13 +244,13 @@ class Proxy:
                 except Exception as error:  # noqa: BLE001
                     self._report("a hook failed", error)
         finally:
-            self._open -= 1
-            if not self._open:
-                self._idle.set()
+            self._roster.leave()
 
     def _end_orphan(self, visit: Visit, call: asyncio.Task[Answer]) -> None:
-        answered = not call.cancelled() and call.exception() is None
-        self._end(visit, CALLER_GONE, call.result() if answered else None)
+        failure = STOPPED if call.cancelled() else call.exception()
+        if isinstance(failure, Refusal):
+            visit.reason = failure.row.reason
+        self._end(visit, CALLER_GONE, None if failure else call.result())
 
     def _respond(self, visit: Visit, answer: Answer) -> web.Response:
         headers = CIMultiDict(answer.headers)
@@ -251,26 +260,9 @@ class Proxy:
         )
         headers["X-Request-Id"] = visit.request_id
         response = web.Response(status=answer.status, headers=headers, body=answer.body)
-        if self._draining:
+        if self._roster.draining:
             response.force_close()
         return response
 
     def _report(self, message: str, error: Exception) -> None:
         asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
-
-    def drain(self) -> None:
-        """Take no more requests; those that wait or run go on."""
-        self._draining = True
-
-    async def wait_idle(self) -> None:
-        """Wait until no request is open, orphans included."""
-        await self._idle.wait()
-
-    def cut_off(self) -> tuple[int, int]:
-        """Refuse who still waits, give up what still runs; how many of each."""
-        waiting, running = len(self._turns), len(self._calls)
-        for turn in tuple(self._turns):
-            turn.refuse(Refusal(errors.DRAINING, "The gateway is shutting down: the call was not sent, try again."))
-        for call in tuple(self._calls):
-            call.cancel()
-        return waiting, running

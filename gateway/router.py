@@ -1,6 +1,6 @@
 """Which endpoints a request means: an exact look-up of its path. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gateway.config import Config
@@ -50,8 +50,3 @@ class Router:
             path: the path as it stood in the request line, still percent-encoded, without the query.
         """
         return self._matches.get(path)
-
-    @property
-    def paths(self) -> Mapping[str, Match]:
-        """All paths that callers can ask for."""
-        return self._matches

@@ -15,7 +15,6 @@ from time import perf_counter
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawResponseMessage
 from multidict import CIMultiDictProxy
 from yarl import URL
@@ -33,9 +32,6 @@ STALE_CONNECTIONS = 100
 READ_BUFFER_BYTES = 256 * 1024
 _SWITCHING_PROTOCOLS = 101
 _FIRST_FINAL_STATUS = 200
-
-_LOST = (OSError, aiohttp.ClientError, HttpProcessingError, asyncio.IncompleteReadError)
-"""All that aiohttp raises for a connection that breaks, and for an answer that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +89,11 @@ class Upstream:
                 f"SageMaker gave no whole answer within {call.timeout_seconds:g} s. The model may have run, "
                 "and may still run: the call was not sent again.",
             ) from None
-        except _LOST as error:
+        except Refusal:
+            raise
+        except Exception as error:
+            if not sent:
+                raise _unreachable(type(error).__name__) from error
             raise Refusal(
                 BROKEN,
                 f"The connection to SageMaker broke before its answer was whole ({type(error).__name__}). "

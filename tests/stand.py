@@ -14,6 +14,7 @@ from gateway.app import Gateway, open_gateway
 from gateway.config import Config
 from gateway.emulator import Counters, Emulator, EmulatorSettings
 from gateway.log import make_logger
+from tests.raw import RawServer, Script, raw_server
 
 REGION = "ap-northeast-1"
 ACCESS_KEY_ID = "AKIAEMULATOR"
@@ -125,3 +126,18 @@ async def open_stand(settings: StandSettings) -> AsyncIterator[Stand]:
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
         yield Stand(emulator, gateway, session, logged)
+
+
+@asynccontextmanager
+async def in_front_of(*scripts: Script, **endpoint: Any) -> AsyncIterator[tuple[Gateway, RawServer]]:
+    """A gateway before a scripted SageMaker, with an endpoint `raw` of one instance."""
+    async with raw_server(*scripts) as server:
+        config = Config.model_validate(
+            {
+                "listen": {"port": 0},
+                "aws": {"region": REGION, "endpoint_url": server.url},
+                "endpoints": {"raw": {"instances": 1, **endpoint}},
+            }
+        )
+        async with open_gateway(config, make_logger(stream=io.StringIO())) as gateway:
+            yield gateway, server

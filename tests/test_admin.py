@@ -51,6 +51,16 @@ async def test_metrics_come_in_the_form_that_is_asked_for(make_stand: MakeStand)
     assert modern.body.endswith(b"# EOF\n")
 
 
+async def test_an_odd_accept_gets_plain_metrics(make_stand: MakeStand) -> None:
+    """What a scraper asks for cannot make the answer fail."""
+    stand = await make_stand(StandSettings({"echo": ECHO}))
+
+    reply = await stand.request("GET", "/metrics", b"", Accept="application/openmetrics-text; version=abc")
+
+    assert reply.status == 200
+    assert b"sagemaker_gateway_capacity" in reply.body
+
+
 async def test_ops_requests_are_not_counted_as_calls(make_stand: MakeStand) -> None:
     """Health checks and scrapes leave no trace in the metrics of requests, nor in the access log."""
     stand = await make_stand(StandSettings({"echo": ECHO}))

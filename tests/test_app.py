@@ -3,6 +3,8 @@
 import asyncio
 import io
 import re
+import socket
+from contextlib import suppress
 
 import pytest
 
@@ -56,6 +58,43 @@ async def test_draining_is_bounded(make_stand: MakeStand) -> None:
     assert stand.log("drain_cut_off")[0]["waiting"] == 2
 
 
+async def test_a_body_that_is_still_coming_is_cut_off_too(make_stand: MakeStand) -> None:
+    """Who has not sent its whole body by the end of the drain is refused with 503, and never dispatched."""
+    stand = await make_stand(StandSettings({"slow": SLOW}, config={"drain": {"timeout_seconds": 0.1}}))
+    host, port = stand.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /endpoints/slow/invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
+    await until(lambda: len(stand.gateway.roster.readers) == 1)
+
+    await stand.gateway.drain()
+    head = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert stand.counters("slow").calls == 0
+
+
+async def test_a_caller_that_does_not_read_does_not_hold_the_end(make_stand: MakeStand) -> None:
+    """Its answer counts as open until it is written; the drain ends all the same."""
+    fleets = {"slow": {"model": {"seconds": 0, "echo": True}}}
+    stand = await make_stand(StandSettings(fleets, config={"drain": {"timeout_seconds": 0.1}}))
+    host, port = stand.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    writer.write(
+        b"POST /endpoints/slow/invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n"
+        b"X-Amzn-SageMaker-Custom-Attributes: bytes=20000000\r\n\r\n"
+    )
+    await reader.readuntil(b"\r\n\r\n")
+
+    async with asyncio.timeout(10):
+        await stand.gateway.drain()
+    writer.transport.abort()
+
+    assert running(stand) == 0
+    assert stand.log("drain_cut_off")[0]["running"] == 0
+
+
 async def test_a_drain_waits_for_orphans(make_stand: MakeStand) -> None:
     """A call whose caller has gone still occupies its instance, so the gateway stays until it ends."""
     stand = await make_stand(StandSettings({"slow": SLOW}))
@@ -79,12 +118,22 @@ async def test_capacity_that_follows_the_fleet_is_refused() -> None:
             pass
 
 
-async def test_ipv6_can_be_listened_on(make_stand: MakeStand) -> None:
-    """The URL of an IPv6 listener is well formed."""
+def loopback_hosts() -> list[str]:
+    """The loopback addresses of this machine: not every container has IPv6."""
+    hosts = []
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        with suppress(OSError), socket.socket(family) as probe:
+            probe.bind((host, 0))
+            hosts.append(host)
+    return hosts
+
+
+@pytest.mark.parametrize("host", loopback_hosts())
+async def test_every_loopback_address_can_be_listened_on(make_stand: MakeStand, host: str) -> None:
+    """And the URL that is told leads there."""
     fleets = {"echo": {"model": {"seconds": 0, "echo": True}}}
-    stand = await make_stand(StandSettings(fleets, config={"listen": {"host": "::1", "port": 0}}))
+    stand = await make_stand(StandSettings(fleets, config={"listen": {"host": host, "port": 0}}))
 
     reply = await stand.invoke("echo", b"abc")
 
-    assert stand.url.startswith("http://[::1]:")
     assert reply.body == b"abc"

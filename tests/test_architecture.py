@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent / "gateway"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("config", "errors", "models"),
-    ("router", "limiter", "turn", "body", "upstream", "sagemaker", "metrics", "log", "visit"),
+    ("router", "limiter", "turn", "body", "upstream", "sagemaker", "metrics", "log", "visit", "roster"),
     ("proxy", "admin"),
     ("app",),
     ("cli",),
@@ -38,7 +38,9 @@ def imports(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute, so that this test sees them"
+            assert node.module
             found |= (
                 {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "gateway" else {node.module}
             )

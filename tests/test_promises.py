@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import aiohttp
@@ -55,25 +56,32 @@ async def call_at_once(
 
 
 @pytest.mark.parametrize(
-    ("calls", "instances", "seconds", "over"), [(4, 2, 1.0, 0.05), (1000, 20, 0.1, 0.05)], ids=["seed", "thousand"]
+    ("calls", "instances", "seconds", "wall_over"), [(4, 2, 1.0, 0.05), (1000, 20, 0.1, 0.5)], ids=["seed", "thousand"]
 )
-async def test_on_the_physical_limit(tmp_path: Path, calls: int, instances: int, seconds: float, over: float) -> None:
+async def test_on_the_physical_limit(
+    tmp_path: Path, calls: int, instances: int, seconds: float, wall_over: float
+) -> None:
     """As many calls run as there are instances, never more, and no instance idles while somebody waits.
 
-    So the fleet is done within 5 % of calls x seconds / instances.
+    So the fleet is done within 5 % of calls x seconds / instances. The callers' wall time is near that too; with a
+    thousand at once it holds their own work as well, on the same two cores.
     """
     limit = calls * seconds / instances
     fleets: Fleets = {"seed": {"instances": instances, "model": {"seconds": seconds}}}
     async with running_pair(tmp_path, fleets, {"seed": {"instances": instances}}) as (emulator, gateway):
         spans: list[float] = []
-        while len(spans) < ROUNDS and (not spans or min(spans) > limit * (1 + over)):
+        walls: list[float] = []
+        while len(spans) < ROUNDS and (not spans or min(spans) > limit * 1.05 or min(walls) > limit * (1 + wall_over)):
+            started = perf_counter()
             statuses, seen = await call_at_once(emulator, gateway, "seed", calls)
+            walls.append(perf_counter() - started)
             spans.append(seen["span_seconds"])
 
             assert statuses == {200: calls}
             assert (seen["peak_calls"], seen["peak_work"], seen["calls"]) == (instances, instances, calls)
 
-    assert limit <= min(spans) <= limit * (1 + over)
+    assert limit <= min(spans) <= limit * 1.05
+    assert limit <= min(walls) <= limit * (1 + wall_over)
 
 
 async def test_overload_wastes_nothing(tmp_path: Path) -> None:

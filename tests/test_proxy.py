@@ -2,14 +2,19 @@
 
 import asyncio
 import hashlib
+import io
 import os
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
+from gateway.app import open_gateway
+from gateway.config import Config
+from gateway.log import make_logger
 from gateway.models import Record
-from tests.stand import MakeStand, Stand, StandSettings
+from tests.raw import Peer
+from tests.stand import REGION, MakeStand, Stand, StandSettings, in_front_of
 from tests.waiting import until
 
 ECHO = {"model": {"seconds": 0, "echo": True}}
@@ -103,19 +108,81 @@ async def test_other_methods_are_refused_with_allow(make_stand: MakeStand) -> No
     assert (ops.status, ops.headers["Allow"]) == (405, "GET, HEAD")
 
 
-async def test_only_listed_headers_go_up_and_come_back(make_stand: MakeStand) -> None:
-    """Custom attributes make the round trip; what the container does not set does not come back."""
+async def test_sagemakers_headers_make_the_round_trip(make_stand: MakeStand) -> None:
+    """Custom attributes go up and come back, and so does the variant."""
     stand = await make_stand(StandSettings({"echo": ECHO}))
 
-    reply = await stand.invoke(
-        "echo", X_Amzn_SageMaker_Custom_Attributes="trace=1", Cookie="a=b", Authorization="Bearer secret"
-    )
+    reply = await stand.invoke("echo", X_Amzn_SageMaker_Custom_Attributes="trace=1")
 
     assert reply.status == 200
     assert reply.headers["X-Amzn-SageMaker-Custom-Attributes"] == "trace=1"
     assert reply.headers["x-Amzn-Invoked-Production-Variant"] == "AllTraffic"
-    assert "Set-Cookie" not in reply.headers
     assert reply.headers["Server"] == "sagemaker-gateway"
+
+
+async def test_nothing_else_of_a_caller_goes_up_or_of_sagemaker_comes_back() -> None:
+    """Neither keys nor cookies nor addresses: what is sent is the list, the signature, and who the gateway is."""
+
+    async def serve(peer: Peer) -> None:
+        await peer.answer(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nX-Powered-By: x\r\nContent-Length: 0\r\n\r\n")
+        await peer.gone()
+
+    caller = {"Cookie": "a=b", "Authorization": "Bearer secret", "X-Forwarded-For": "::1", "Accept": "text/csv"}
+    async with in_front_of(serve) as (gateway, server), aiohttp.ClientSession() as session:
+        url = f"{gateway.url}/endpoints/raw/invocations"
+        async with session.post(url, data=b"{}", headers=caller) as response:
+            returned = {name.lower() for name in response.headers}
+    sent = {line.split(b":")[0].decode().lower() for line in server.requests[0].head.split(b"\r\n")[1:-2]}
+
+    assert sent == {"user-agent", "accept", "content-type", "host", "x-amz-date", "authorization", "content-length"}
+    assert b"secret" not in server.requests[0].head
+    assert returned == {"server", "server-timing", "x-request-id", "content-length", "date"}
+
+
+async def test_only_a_given_up_call_cools_its_permit() -> None:
+    """A connection that broke gives its permit back at once, however long the cooldown."""
+
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+
+    async with in_front_of(serve, cooldown_seconds=60) as (gateway, _), aiohttp.ClientSession() as session:
+        async with session.post(f"{gateway.url}/endpoints/raw/invocations", data=b"{}") as response:
+            status = response.status
+        now = gateway.limiters["raw"].statistics()
+
+    assert (status, now.running, now.cooling) == (424, 0, 0)
+
+
+async def test_an_orphan_that_is_given_up_leaves_a_trace(make_stand: MakeStand) -> None:
+    """The caller has gone, and the call times out all the same: log and metric say so."""
+    stand = await make_stand(StandSettings({"slow": {"model": {"seconds": 2}}}, {"slow": {"timeout_seconds": 0.3}}))
+
+    await hang_up_while_running(stand, "slow")
+    await until(lambda: len(stand.log("request_finished")) == 1)
+    metrics = await stand.metrics()
+
+    (line,) = stand.log("request_finished")
+    assert (line["status"], line["reason"]) == (499, "timeout")
+    assert metrics["sagemaker_gateway_refusals_total", (("endpoint", "slow"), ("reason", "timeout"))] == 1
+
+
+async def test_what_fails_before_the_call_is_sent_is_not_a_424() -> None:
+    """A host name that no resolver takes: the model has not seen the call, and the caller is told so."""
+    config = Config.model_validate(
+        {
+            "listen": {"port": 0},
+            "aws": {"region": REGION, "endpoint_url": f"http://{'a' * 70}.example:9"},
+            "endpoints": {"raw": {"instances": 1}},
+        }
+    )
+    async with (
+        open_gateway(config, make_logger(stream=io.StringIO())) as gateway,
+        aiohttp.ClientSession() as session,
+        session.post(f"{gateway.url}/endpoints/raw/invocations", data=b"{}") as response,
+    ):
+        status = response.status
+
+    assert status == 503
 
 
 async def test_every_answer_tells_times_and_ids(make_stand: MakeStand) -> None:
@@ -149,21 +216,22 @@ async def test_sagemakers_own_errors_pass_as_they_came(make_stand: MakeStand) ->
 
 
 async def test_waiters_are_served_in_order(make_stand: MakeStand) -> None:
-    """First come, first served: the fleet sees calls in the order in which they came to the gateway."""
-    stand = await make_stand(StandSettings({"echo": {"model": {"seconds": 0.02, "echo": True}}}))
+    """First come, first served: calls are done in the order in which they came to the gateway."""
+    stand = await make_stand(StandSettings({"echo": ECHO}))
     done: list[int] = []
 
     async def call(number: int) -> None:
-        await stand.invoke("echo", str(number).encode())
+        await stand.invoke("echo", X_Amzn_SageMaker_Custom_Attributes=f"seconds={0 if number else 1}")
         done.append(number)
 
     tasks = []
     for number in range(8):
         tasks.append(asyncio.create_task(call(number)))
-        await until(lambda count=number: sum_of(stand, "echo") == count + 1 or len(done) > 0)  # type: ignore[misc]
+        while sum_of(stand, "echo") != number + 1:
+            await asyncio.sleep(0)
     await asyncio.gather(*tasks)
 
-    assert done == sorted(done)
+    assert done == list(range(8))
 
 
 def sum_of(stand: Stand, endpoint: str) -> int:
@@ -479,8 +547,8 @@ async def test_the_access_log_tells_where_the_time_went(make_stand: MakeStand) -
     assert "emulator-secret" not in stand.logged.getvalue()
 
 
-async def test_many_random_schedules_lose_no_permit(make_stand: MakeStand) -> None:
-    """Callers that leave at any moment: the fleet stays within capacity, and all permits come back."""
+async def test_many_comings_and_goings_lose_no_permit(make_stand: MakeStand) -> None:
+    """300 callers, half of whom leave at some moment: the fleet stays within capacity, and all permits come back."""
     stand = await make_stand(StandSettings({"echo": {"instances": 2, "model": {"seconds": 0.004, "echo": True}}}))
 
     async def come_and_perhaps_go(number: int) -> None:

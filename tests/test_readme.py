@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from gateway.config import load
+from tests.curl import run_curl
 from tests.processes import running, write_yaml
 
 ROOT = Path(__file__).parent.parent
@@ -49,10 +50,7 @@ async def test_the_curl_line_gets_its_answer(local: str) -> None:
     """The first thing that a newcomer types."""
     (words,) = commands("curl")
 
-    curl = await asyncio.create_subprocess_exec(
-        *[word.replace(ADDRESS, local) for word in words], "-sS", stdout=subprocess.PIPE
-    )
-    answer, _ = await curl.communicate()
+    answer = await run_curl(shlex.join(words).replace(ADDRESS, local))
 
     assert answer == b'{"message":"finish"}'
 

@@ -16,7 +16,7 @@ from aiohttp.connector import Connection
 
 from gateway.errors import BROKEN, TIMEOUT, UNREACHABLE, Refusal, Row
 from gateway.models import Answer, Call
-from gateway.upstream import Upstream, open_upstream
+from gateway.upstream import KEEPALIVE_SECONDS, Upstream, open_upstream
 from tests.raw import OK, Peer, RawServer, Script, raw_server, serve_ok
 from tests.waiting import until
 
@@ -277,6 +277,12 @@ async def test_the_pool_bounds_nothing(upstream: Upstream) -> None:
     async with raw_server(when_all_are_here) as server:
         found = await asyncio.gather(*(upstream.send(call_to(server.url)) for _ in range(200)))
     assert [answer.body for answer in found] == [b"ok"] * 200
+
+
+async def test_idle_connections_are_dropped_before_sagemaker_drops_them(upstream: Upstream) -> None:
+    """SageMaker's front door closes them after 60 s; one that dies under a request is a call of unknown outcome."""
+    assert KEEPALIVE_SECONDS <= 30
+    assert upstream._connector._keepalive_timeout == KEEPALIVE_SECONDS
 
 
 async def test_closing_the_pool_closes_its_connections() -> None:

@@ -25,6 +25,7 @@ class Launcher:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
         self._processes: list[tuple[ContainerProcess, float]] = []
+        self._ports: set[int] = set()
 
     async def start(self, endpoints: Mapping[str, EndpointSettings]) -> dict[str, list[Container]]:
         """The containers of each endpoint, one for each instance: all started at once, and all up.
@@ -52,12 +53,20 @@ class Launcher:
             container = self._container(URL(settings.url), settings)
             await _until_up(container, settings, place=f"{place} at {settings.url}", process=None)
             return container
-        port = free_port()
+        port = self._unused_port()
         process = await ContainerProcess.start(place, _program(settings), port=port, environment=settings.environment)
         self._processes.append((process, settings.stop_seconds))
         container = self._container(URL.build(scheme="http", host="127.0.0.1", port=port), settings)
         await _until_up(container, settings, place=place, process=process)
+        await _pause(0, place=place, process=process)  # it was its own answer, and not another's on its port
         return container
+
+    def _unused_port(self) -> int:
+        """A port that no other instance was given: each is bound only some time after it was found free."""
+        while (port := free_port()) in self._ports:
+            pass
+        self._ports.add(port)
+        return port
 
     def _container(self, base: URL, settings: EndpointSettings) -> Container:
         return Container(self._session, base, max_body_bytes=settings.max_body_bytes)

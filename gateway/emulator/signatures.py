@@ -157,7 +157,9 @@ def _claim(headers: CIMultiDictProxy[str]) -> _Claim:
     if len(scope) != 5 or scope[4] != "aws4_request":  # noqa: PLR2004 (key, date, region, service, terminator)
         raise _incomplete("Credential must be KEY/YYYYMMDD/REGION/SERVICE/aws4_request")
     names = tuple(found["SignedHeaders"].lower().split(";"))
-    for name in ("host", DATE_HEADER.lower()):
+    # Host, and every x-amz- header that is there: what is not signed could be changed on the way.
+    present = sorted({name.lower() for name in headers if name.lower().startswith("x-amz-")})
+    for name in ("host", DATE_HEADER.lower(), *present):
         if name not in names:
             raise _refused("InvalidSignatureException", f"'{name}' must be a 'SignedHeader' in the Authorization.")
     return _Claim(scope[0], scope[1], scope[2], scope[3], names, found["Signature"])

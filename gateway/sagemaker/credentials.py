@@ -6,11 +6,12 @@ https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from aiobotocore.session import AioSession
 from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import CredentialRetrievalError
 from structlog.typing import FilteringBoundLogger
 
 from gateway.errors import CREDENTIALS, Refusal
@@ -22,6 +23,9 @@ expiry, so some 30 tries fit into it."""
 
 ATTEMPT_SECONDS = 30.0
 """How long the chain may take. A role that does not answer must not keep the next try waiting."""
+
+FIRST_SECONDS = 5.0
+"""How long the start waits for the chain; after that the gateway is up, and not ready."""
 
 RETRY_SECONDS = 2.0
 """How long to wait after the chain found nothing, or failed with nothing usable at hand."""
@@ -56,6 +60,8 @@ class CredentialSource:
         self._provider: Provider | None = None
         self._current: Credentials | None = None
         self._problem = "not loaded yet"
+        self.asked = asyncio.Event()
+        """Set once the chain has answered, whatever it said."""
 
     @property
     def problem(self) -> str | None:
@@ -84,7 +90,7 @@ class CredentialSource:
                 keys = await self._provider.get_frozen_credentials() if self._provider else None
         # The chain runs other people's plug-ins and processes: whatever they raise is a failed refresh.
         except Exception as error:  # noqa: BLE001
-            self._keep_or_forget(f"{type(error).__name__}: {error}")
+            self._keep_or_forget(error)
             return
         if keys is None:
             self._forget("the AWS credential chain found none: set AWS_ACCESS_KEY_ID, a profile or a role")
@@ -97,24 +103,32 @@ class CredentialSource:
     async def keep_fresh(self) -> None:
         """Refresh for ever."""
         while True:
-            await asyncio.sleep(RETRY_SECONDS if self._current is None else CHECK_SECONDS)
             await self.refresh()
+            self.asked.set()
+            await asyncio.sleep(RETRY_SECONDS if self._current is None else CHECK_SECONDS)
 
     def _accept(self, credentials: Credentials) -> None:
         if credentials != self._current:
             self._log.info("credentials_loaded", access_key_id=credentials.access_key_id)
         self._current = credentials
 
-    def _keep_or_forget(self, problem: str) -> None:
-        """The chain gives up 10 minutes before expiry; until then the keys at hand go on working."""
-        if self._current is None or self._expired() or not isinstance(self._provider, RefreshableCredentials):
-            self._forget(problem)
-        else:
-            self._log.warning("credentials_refresh_failed", problem=problem)
+    def _keep_or_forget(self, error: Exception) -> None:
+        """The chain gives up 10 minutes before expiry; until then the keys at hand go on working.
 
-    def _forget(self, problem: str) -> None:
+        Only the kind of failure is told to whoever asks: its text may hold what a program of the chain has printed,
+        so that one is not even logged.
+        """
+        kind = type(error).__name__
+        detail = "" if isinstance(error, CredentialRetrievalError) else str(error)
+        problem = f"the AWS credential chain failed with {kind}"
+        if self._current is None or self._expired() or not isinstance(self._provider, RefreshableCredentials):
+            self._forget(problem, detail)
+        else:
+            self._log.warning("credentials_refresh_failed", problem=problem, detail=detail)
+
+    def _forget(self, problem: str, detail: str = "") -> None:
         if self._current is not None or problem != self._problem:
-            self._log.error("credentials_unusable", problem=problem)
+            self._log.error("credentials_unusable", problem=problem, detail=detail)
         self._problem = problem
         self._current = None
 
@@ -134,12 +148,14 @@ def _unusable(keys: FrozenKeys) -> str | None:
 
 @asynccontextmanager
 async def open_credentials(log: FilteringBoundLogger) -> AsyncIterator[CredentialSource]:
-    """The process's credentials, loaded once before use and kept fresh until the end."""
+    """The process's credentials, kept fresh until the end; there are some from the start, if the chain is quick."""
     session = AioSession()
     source = CredentialSource(session.get_credentials, log)
-    await source.refresh()
     task = asyncio.create_task(source.keep_fresh(), name="keep credentials fresh")
     try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_SECONDS):
+                await source.asked.wait()
         yield source
     finally:
         task.cancel()

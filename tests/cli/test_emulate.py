@@ -1,6 +1,5 @@
 """`emulate` as a real process, alone and with a gateway in front: what `make run` does."""
 
-import asyncio
 import signal
 import socket
 import subprocess
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 
+from tests.curl import run_curl
 from tests.processes import running, write_yaml
 from tests.stand import REGION
 
@@ -33,8 +33,7 @@ async def test_a_gateway_in_front_prints_a_curl_line_that_works(tmp_path: Path, 
         assert command.process.stdout is not None
         listening = (await command.process.stdout.readline()).decode()
         hint = (await command.process.stdout.readline()).decode().strip()
-        curl = await asyncio.create_subprocess_shell(hint.removeprefix("try: ") + " -sS", stdout=subprocess.PIPE)
-        answer, _ = await curl.communicate()
+        answer = await run_curl(hint.removeprefix("try: "))
         command.process.send_signal(signal.SIGTERM)
         code = await command.process.wait()
 

@@ -106,7 +106,16 @@ def replaced(old: str, new: str) -> Callable[[dict[str, str]], dict[str, str]]:
         (replaced(f"{REGION}/sagemaker", f"{REGION}/s3"), "InvalidSignatureException", "correct service: 'sagemaker'"),
         (replaced(KEY + "/20", KEY + "/19"), "InvalidSignatureException", "Date in Credential scope does not match"),
         (lambda it: {**it, "Content-Type": "changed"}, "InvalidSignatureException", "Canonical String"),
-        (lambda it: {**it, "X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}, "InvalidSignatureException", "not the SHA-256"),
+        (
+            lambda it: {**it, "X-Amz-Content-SHA256": "?"},
+            "InvalidSignatureException",
+            "'x-amz-content-sha256' must be a",
+        ),
+        (
+            lambda it: {**it, "X-Amz-Security-Token": "t"},
+            "InvalidSignatureException",
+            "'x-amz-security-token' must be a",
+        ),
     ],
 )
 async def test_a_malformed_signature_is_refused_with_a_reason(

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
+from aiobotocore.session import AioSession
+from botocore.exceptions import CredentialRetrievalError
 
 from gateway.errors import CREDENTIALS, Refusal
 from gateway.log import make_logger
@@ -218,7 +220,10 @@ async def test_a_failed_refresh_costs_nothing_until_the_keys_expire(diary: Diary
     service.pass_time(2)
     await source.refresh()
     await source.refresh()
-    assert (refusal_of(source).row, source.problem) == (CREDENTIALS, "ConnectionError: the metadata service is away")
+    assert (refusal_of(source).row, source.problem) == (
+        CREDENTIALS,
+        "the AWS credential chain failed with ConnectionError",
+    )
     service.answer = service._at_once
     await source.refresh()
     assert (source.current().access_key_id, source.problem) == ("ASIA6", None)
@@ -253,7 +258,33 @@ async def test_a_refresh_that_hangs_does_not_keep_expired_keys_in_use(
     assert source.problem is not None
     await refresh
     assert source.problem is not None
-    assert source.problem.startswith("TimeoutError")
+    assert source.problem.endswith("TimeoutError")
+
+
+async def test_what_a_program_of_the_chain_prints_is_told_nobody(diary: Diary) -> None:
+    """A credential process that fails may print what it must not; only the kind of failure is shown, or logged."""
+
+    async def load() -> Provider | None:
+        raise CredentialRetrievalError(provider="custom-process", error_msg=f"vault token {SECRET} rejected")
+
+    source = CredentialSource(load, diary.log)
+    await source.refresh()
+    assert source.problem == "the AWS credential chain failed with CredentialRetrievalError"
+    assert SECRET not in diary.text
+
+
+async def test_a_chain_that_hangs_does_not_keep_the_gateway_from_starting(
+    diary: Diary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while it is up, alive, and not ready."""
+    monkeypatch.setattr(module, "FIRST_SECONDS", 0.05)
+
+    async def hang(_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(AioSession, "get_credentials", hang)
+    async with open_credentials(diary.log) as source:
+        assert source.problem == "not loaded yet"
 
 
 @pytest.mark.parametrize("token", ["token\n", "a\r\nX-Evil: 1", "t\u00f6k", "a b", "\x00"])

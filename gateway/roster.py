@@ -1,0 +1,93 @@
+"""Who is here: requests being read, turns in queues, running calls; so that the gateway can end in order."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from gateway.errors import BROKEN, DRAINING, Refusal
+
+STOPPED = Refusal(BROKEN, "The gateway was stopped. The model may have run.")
+"""What becomes of a call that is cut off."""
+
+LEAVING = Refusal(DRAINING, "The gateway is shutting down: the call was not sent, try again elsewhere.")
+"""What becomes of a request that comes too late, or is cut off before its call."""
+
+
+class Refusable(Protocol):
+    """A turn in a queue."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Leave the queue, refused."""
+
+
+class Roster:
+    """Everybody who has to be waited for, or told, before the process may end."""
+
+    def __init__(self) -> None:
+        self._draining = False
+        self._open = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopped = False
+        self.readers: set[asyncio.Task[Any]] = set()
+        self.turns: set[Refusable] = set()
+        self.calls: set[asyncio.Task[Any]] = set()
+
+    @property
+    def draining(self) -> bool:
+        """Whether new requests are refused because the gateway is going away."""
+        return self._draining
+
+    @property
+    def stopped(self) -> bool:
+        """Whether everybody was cut off: nothing may be dispatched any more."""
+        return self._stopped
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Note a request while its body is read."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a request is read by a task")
+        self.readers.add(task)
+        try:
+            yield
+        finally:
+            self.readers.discard(task)
+
+    def enter(self) -> None:
+        """Count a request in."""
+        self._open += 1
+        self._idle.clear()
+
+    def leave(self) -> None:
+        """Count a request out, once it and its call are over."""
+        self._open -= 1
+        if not self._open:
+            self._idle.set()
+
+    def start(self, call: asyncio.Task[Any]) -> None:
+        """Note a call until it is done."""
+        self.calls.add(call)
+        call.add_done_callback(self.calls.discard)
+
+    def drain(self) -> None:
+        """Take no more requests; those that wait or run go on."""
+        self._draining = True
+
+    async def wait_idle(self) -> None:
+        """Wait until no request is open, orphans included."""
+        await self._idle.wait()
+
+    def cut_off(self) -> tuple[int, int]:
+        """Refuse who still sends or waits, give up what still runs; how many that were not sent, and how many were."""
+        self._draining = self._stopped = True
+        waiting, running = len(self.readers) + len(self.turns), len(self.calls)
+        for reader in tuple(self.readers):
+            reader.cancel()
+        for turn in tuple(self.turns):
+            turn.refuse(LEAVING)
+        for call in tuple(self.calls):
+            call.cancel()
+        return waiting, running
