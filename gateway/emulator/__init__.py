@@ -7,22 +7,31 @@ It imports nothing of the gateway, so that it cannot share its bugs. Each module
 * `settings`, `settings_file`: every setting with its default and unit; the YAML file with all of its mistakes
 * `front`: one address for all operations: bodies, signatures, request ids, errors on the wire
 * `signatures`: verifies Signature Version 4
+* `headers`: what each operation's headers must look like, and which of them travel on
 * `refusals`: every error reply in SageMaker's shape
-* `runtime`: InvokeEndpoint
+* `faults`: which of the next calls go wrong, and how
+* `runtime`: InvokeEndpoint, InvokeEndpointWithResponseStream and InvokeEndpointAsync
 * `control`: DescribeEndpoint and DescribeEndpointConfig
+* `admin`: what AWS does not have: counters, faults, scaling, results
 * `endpoint`: lets calls in, and waits no longer than the time limit
+* `stream`, `frames`: the caller's side of a streamed answer, and its messages on the wire
+* `backlog`: the queue of asynchronous calls, and their results
 * `fleet`: which instance gets a call
 * `instance`: so many calls at a time, the rest in a queue that is deaf to callers that leave
+* `work`: what an instance is given to do, and how its outcome gets back
 * `container`: the platform's side of the container contract, `/ping` and `/invocations`
+* `deployment`: how many instances there are and should be
 * `launch`, `process`: bring the containers up and take them down
 * `keeper`, `model`: programs of their own: a command's leash, and the built-in model
-* `counters`: what really happened
+* `counters`, `ledger`: what really happened, and who counts it
 * `errors`: how the emulator itself can fail to come up
 """
 
-from gateway.emulator.counters import Counters, InstanceCounters
+from gateway.emulator.backlog import AsyncResult
+from gateway.emulator.counters import Counters, InstanceCounters, PeriodCounters
 from gateway.emulator.emulator import Emulator
 from gateway.emulator.errors import EmulatorError, SettingsError, StartError
+from gateway.emulator.faults import Fault
 from gateway.emulator.serve import serve
 from gateway.emulator.settings import (
     CredentialSettings,
@@ -34,15 +43,18 @@ from gateway.emulator.settings import (
 from gateway.emulator.settings_file import load_settings
 
 __all__ = [
+    "AsyncResult",
     "Counters",
     "CredentialSettings",
     "Emulator",
     "EmulatorError",
     "EmulatorSettings",
     "EndpointSettings",
+    "Fault",
     "InstanceCounters",
     "ListenSettings",
     "ModelSettings",
+    "PeriodCounters",
     "SettingsError",
     "StartError",
     "load_settings",

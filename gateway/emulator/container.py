@@ -6,8 +6,10 @@ Contract: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-infere
 import asyncio
 import io
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 import aiohttp
 from multidict import CIMultiDictProxy
@@ -18,6 +20,8 @@ PING_SECONDS = 2.0
 
 COPY_BYTES = 1_048_576
 """Bodies up to this are written in one go; larger ones piece by piece, so that the loop is not held up."""
+
+SUCCESS = range(200, 300)
 
 AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """What aiohttp would add by itself; a container gets only what the caller sent."""
@@ -46,6 +50,20 @@ class Failure(Enum):
     LOST = "the connection failed before the answer began"
     CUT = "the answer ended early or was too large"
     TIMED_OUT = "the time limit passed"
+
+
+Outcome = Answer | Failure
+"""How a call ended at its container; a stream's answer has no body, since that has been passed on."""
+
+
+class Sink(Protocol):
+    """Where a streamed answer goes."""
+
+    def begin(self, headers: CIMultiDictProxy[str]) -> None:
+        """The container has said yes."""
+
+    async def put(self, chunk: bytes) -> None:
+        """Take a chunk, and return when there is room for another."""
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -78,19 +96,40 @@ class Container:
         except (aiohttp.ClientError, OSError) as error:
             return f"could not be reached: {error}"
 
-    async def invoke(self, invocation: Invocation) -> Answer | Failure:
+    async def invoke(self, invocation: Invocation) -> Outcome:
         """Send a call once, and read the whole answer."""
-        body = invocation.body
-        data = io.BytesIO(body) if len(body) > COPY_BYTES else body
         try:
-            async with self._session.post(
-                self._invocations, data=data, headers=invocation.headers, allow_redirects=False
-            ) as response:
+            async with self._post(invocation) as response:
                 return await self._answer(response)
         except (aiohttp.ClientError, OSError):
             return Failure.LOST
 
-    async def _answer(self, response: aiohttp.ClientResponse) -> Answer | Failure:
+    async def stream(self, invocation: Invocation, sink: Sink) -> Outcome:
+        """Send a call once, and pass the chunks of the answer on as they come; an answer that says no is read whole."""
+        try:
+            async with self._post(invocation) as response:
+                if response.status not in SUCCESS:
+                    return await self._answer(response)
+                sink.begin(response.headers)
+                return await self._pour(response, sink)
+        except (aiohttp.ClientError, OSError):
+            return Failure.LOST
+
+    def _post(self, invocation: Invocation) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        body = invocation.body
+        data = io.BytesIO(body) if len(body) > COPY_BYTES else body
+        return self._session.post(self._invocations, data=data, headers=invocation.headers, allow_redirects=False)
+
+    async def _pour(self, response: aiohttp.ClientResponse, sink: Sink) -> Outcome:
+        try:
+            async for chunk, _ in response.content.iter_chunks():
+                if chunk:
+                    await sink.put(chunk)
+        except (aiohttp.ClientError, OSError):
+            return Failure.CUT
+        return Answer(response.status, response.headers, b"")
+
+    async def _answer(self, response: aiohttp.ClientResponse) -> Outcome:
         body = bytearray()
         try:
             async for chunk in response.content.iter_any():

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from gateway.emulator.deployment import Deployment
 from gateway.emulator.refusals import RefusedError, control_plane
 from gateway.emulator.runtime import VARIANT
-from gateway.emulator.settings import EndpointSettings
 
 TARGET = "SageMaker."
 CONFIG_SUFFIX = "-config"
@@ -18,12 +18,13 @@ CONFIG_SUFFIX = "-config"
 
 
 class ControlPlane:
-    """Describes the endpoints of the settings; they are in service from the start."""
+    """Describes the endpoints; they are in service from the start."""
 
     def __init__(
-        self, endpoints: Mapping[str, EndpointSettings], *, region: str, account_id: str, created_at: datetime
+        self, deployments: Mapping[str, Deployment], *, region: str, account_id: str, created_at: datetime
     ) -> None:
-        self._endpoints = endpoints
+        self._deployments = deployments
+        self._user = f"arn:aws:iam::{account_id}:user/emulator"
         self._arn = f"arn:aws:sagemaker:{region}:{account_id}"
         self._created_at = created_at.timestamp()
 
@@ -49,35 +50,38 @@ class ControlPlane:
         raise RefusedError(control_plane("UnknownOperationException", message))
 
     def _describe_endpoint(self, name: str) -> dict[str, Any]:
-        settings = self._endpoints.get(name)
-        if settings is None:
-            arn = f"{self._arn}:endpoint/{name.lower()}"
+        deployment = self._deployments.get(name)
+        arn = f"{self._arn}:endpoint/{name.lower()}"
+        if deployment is None:
             raise RefusedError(control_plane("ValidationException", f'Could not find endpoint "{arn}".'))
+        self._check_switches(deployment, "DescribeEndpoint", arn)
         return {
             "EndpointName": name,
-            "EndpointArn": f"{self._arn}:endpoint/{name.lower()}",
+            "EndpointArn": arn,
             "EndpointConfigName": name + CONFIG_SUFFIX,
-            "EndpointStatus": "InService",
+            "EndpointStatus": deployment.status,
             "ProductionVariants": [
                 {
                     "VariantName": VARIANT,
-                    "CurrentInstanceCount": settings.instances,
-                    "DesiredInstanceCount": settings.instances,
+                    "CurrentInstanceCount": deployment.current,
+                    "DesiredInstanceCount": deployment.desired,
                     "CurrentWeight": 1.0,
                     "DesiredWeight": 1.0,
-                    "RoutingConfig": {"RoutingStrategy": settings.routing},
+                    "RoutingConfig": {"RoutingStrategy": deployment.settings.routing},
                 }
             ],
             "CreationTime": self._created_at,
-            "LastModifiedTime": self._created_at,
+            "LastModifiedTime": max(self._created_at, deployment.modified_at),
         }
 
     def _describe_endpoint_config(self, config_name: str) -> dict[str, Any]:
         name = config_name.removesuffix(CONFIG_SUFFIX)
-        settings = self._endpoints.get(name)
+        deployment = self._deployments.get(name)
         arn = f"{self._arn}:endpoint-config/{config_name.lower()}"
-        if settings is None or name == config_name:
+        if deployment is None or name == config_name:
             raise RefusedError(control_plane("ValidationException", f'Could not find endpoint configuration "{arn}".'))
+        self._check_switches(deployment, "DescribeEndpointConfig", arn)
+        settings = deployment.settings
         return {
             "EndpointConfigName": config_name,
             "EndpointConfigArn": arn,
@@ -92,6 +96,16 @@ class ControlPlane:
             ],
             "CreationTime": self._created_at,
         }
+
+    def _check_switches(self, deployment: Deployment, action: str, arn: str) -> None:
+        if deployment.describe_throttled:
+            raise RefusedError(control_plane("ThrottlingException", "Rate exceeded"))
+        if deployment.describe_denied:
+            message = (
+                f"User: {self._user} is not authorized to perform: sagemaker:{action} on resource: {arn} because no "
+                f"identity-based policy allows the sagemaker:{action} action"
+            )
+            raise RefusedError(control_plane("AccessDeniedException", message))
 
 
 def _parameter(body: bytes, key: str) -> str:

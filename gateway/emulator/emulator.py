@@ -2,23 +2,27 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aiohttp import web
 
+from gateway.emulator.admin import Admin
+from gateway.emulator.backlog import AsyncResult, AsyncResults
 from gateway.emulator.container import Container, open_session
 from gateway.emulator.control import ControlPlane
-from gateway.emulator.counters import Counters, Ledger
+from gateway.emulator.counters import Counters
+from gateway.emulator.deployment import Deployment, instance_of
 from gateway.emulator.endpoint import Endpoint
 from gateway.emulator.errors import StartError
+from gateway.emulator.faults import Fault
 from gateway.emulator.fleet import Fleet
 from gateway.emulator.front import Front
-from gateway.emulator.instance import Instance
 from gateway.emulator.launch import Launcher
+from gateway.emulator.ledger import Ledger
 from gateway.emulator.refusals import AccountRefusals
 from gateway.emulator.runtime import Runtime
 from gateway.emulator.settings import EmulatorSettings
@@ -58,8 +62,10 @@ class Emulator:
         self._wall_clock = wall_clock
         self._chance = random.Random(seed)  # noqa: S311 (a routing strategy, not a secret)
         self._ledgers = {
-            name: Ledger(instances=endpoint.instances, clock=clock) for name, endpoint in settings.endpoints.items()
+            name: Ledger(instances=each.instances, clock=clock) for name, each in settings.endpoints.items()
         }
+        self._deployments: dict[str, Deployment] = {}
+        self._results = AsyncResults()
         self._stack = AsyncExitStack()
         self._port = 0
 
@@ -79,6 +85,39 @@ class Emulator:
         for ledger in self._ledgers.values():
             ledger.reset()
 
+    async def scale(self, name: str, instances: int, *, describe_delay_seconds: float = 0) -> None:
+        """Give an endpoint more or fewer instances, and return when that is done; valid while the emulator runs.
+
+        An added instance gets calls as soon as it is up. A removed one finishes what it was given, and is stopped.
+
+        Args:
+            name: The endpoint; KeyError for an unknown one.
+            instances: How many there should be; with none, calls are refused for want of capacity.
+            describe_delay_seconds: How much later than it happens a change is shown by DescribeEndpoint.
+
+        Raises:
+            StartError: An instance did not come up.
+        """
+        await self._deployments[name].scale(instances, describe_delay_seconds=describe_delay_seconds)
+
+    def switch_describe(self, name: str, *, throttled: bool = False, denied: bool = False) -> None:
+        """Let the control plane refuse to describe an endpoint, or describe it again; KeyError for an unknown name."""
+        deployment = self._deployments[name]
+        deployment.describe_throttled, deployment.describe_denied = throttled, denied
+
+    def async_result(self, inference_id: str) -> AsyncResult | None:
+        """What has become of an asynchronous call, or None for an unknown id."""
+        return self._results.get(inference_id)
+
+    def inject(self, name: str, *faults: Fault | Mapping[str, Any]) -> None:
+        """Let faults happen to the next calls of an endpoint, one to each; valid while the emulator runs.
+
+        Args:
+            name: The endpoint; KeyError for an unknown one.
+            faults: Each a `Fault`, or its fields as a mapping such as `{"fault": "throttle"}`.
+        """
+        self._deployments[name].endpoint.faults.inject(*(Fault.model_validate(fault) for fault in faults))
+
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(open_session())
@@ -86,8 +125,17 @@ class Emulator:
             stack.push_async_callback(launcher.stop)
             containers = await launcher.start(self._settings.endpoints)
             endpoints = {name: self._endpoint(name, behind) for name, behind in containers.items()}
-            for endpoint in endpoints.values():
+            for name, endpoint in endpoints.items():
                 stack.push_async_callback(endpoint.close)
+                self._deployments[name] = Deployment(
+                    name,
+                    self._settings.endpoints[name],
+                    endpoint,
+                    launcher=launcher,
+                    ledger=self._ledgers[name],
+                    wall_clock=self._wall_clock,
+                )
+                stack.push_async_callback(self._deployments[name].close)
             runner = web.ServerRunner(self._server(endpoints), shutdown_timeout=SHUTDOWN_SECONDS)
             stack.push_async_callback(runner.cleanup)
             self._port = await self._listen(runner)
@@ -101,10 +149,7 @@ class Emulator:
 
     def _endpoint(self, name: str, containers: list[Container]) -> Endpoint:
         settings, ledger = self._settings.endpoints[name], self._ledgers[name]
-        instances = [
-            Instance(index, container, concurrency=settings.concurrency_per_instance, ledger=ledger)
-            for index, container in enumerate(containers)
-        ]
+        instances = [instance_of(settings, index, container, ledger) for index, container in enumerate(containers)]
         return Endpoint(settings, fleet=Fleet(instances, routing=settings.routing, chance=self._chance), ledger=ledger)
 
     def _server(self, endpoints: dict[str, Endpoint]) -> web.Server:
@@ -117,13 +162,17 @@ class Emulator:
             wall_clock=self._wall_clock,
         )
         control = ControlPlane(
-            settings.endpoints,
+            self._deployments,
             region=settings.region,
             account_id=settings.account_id,
             created_at=self._wall_clock(),
         )
+        bucket = f"s3://sagemaker-{settings.region}-{settings.account_id}"
         front = Front(
-            Runtime(endpoints, account), control, verifier if settings.verify_signatures else None, self._ledgers
+            Runtime(endpoints, account, self._results, bucket=bucket),
+            control,
+            Admin(self._deployments, self._ledgers, self._results),
+            verifier if settings.verify_signatures else None,
         )
         return web.Server(
             front.handle,

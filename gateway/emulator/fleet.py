@@ -2,12 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from gateway.emulator.container import Invocation
-from gateway.emulator.counters import Call
-from gateway.emulator.instance import Instance, Outcome
+from gateway.emulator.instance import Instance
+from gateway.emulator.ledger import Call
 from gateway.emulator.settings import Routing
+from gateway.emulator.work import Work
+
+
+class NoCapacityError(Exception):
+    """There is no instance that could take a call."""
 
 
 class Fleet:
@@ -17,23 +21,55 @@ class Fleet:
     endpoint uses all of its instances.
     """
 
-    def __init__(self, instances: Sequence[Instance], *, routing: Routing, chance: random.Random) -> None:
-        self._instances = tuple(instances)
+    def __init__(self, instances: Iterable[Instance], *, routing: Routing, chance: random.Random) -> None:
+        self._instances = list(instances)
+        self._leaving: set[Instance] = set()
         self._routing = routing
         self._chance = chance
         self._last = -1
 
-    def submit(self, call: Call, invocation: Invocation) -> asyncio.Future[Outcome]:
-        """Give a call to an instance; the future is its outcome."""
+    @property
+    def size(self) -> int:
+        """How many instances get calls."""
+        return len(self._instances)
+
+    @property
+    def capacity(self) -> int:
+        """How many calls they run at a time."""
+        return sum(instance.concurrency for instance in self._instances)
+
+    def add(self, instance: Instance) -> None:
+        """From now on this one gets calls too."""
+        self._instances.append(instance)
+
+    def remove(self, count: int) -> list[Instance]:
+        """From now on the newest get no more calls; what they were given they finish."""
+        kept = max(0, len(self._instances) - count)
+        leaving, self._instances[kept:] = self._instances[kept:], []
+        self._leaving.update(leaving)
+        return leaving
+
+    def forget(self, instance: Instance) -> None:
+        """This one has finished what it was given."""
+        self._leaving.discard(instance)
+
+    def submit(self, call: Call, work: Work) -> None:
+        """Give a call to an instance.
+
+        Raises:
+            NoCapacityError: There is none.
+        """
+        if not self._instances:
+            raise NoCapacityError
         if self._routing == "RANDOM":
             instance = self._chance.choice(self._instances)
         else:
             instance = self._instances[self._least_outstanding()]
-        return instance.submit(call, invocation)
+        instance.submit(call, work)
 
     async def close(self) -> None:
         """Drop all calls: the emulator stops."""
-        await asyncio.gather(*(instance.close() for instance in self._instances))
+        await asyncio.gather(*(instance.close() for instance in (*self._instances, *self._leaving)))
 
     def _least_outstanding(self) -> int:
         size = len(self._instances)

@@ -1,22 +1,31 @@
 """The front door: one address for all operations; reads bodies, checks signatures, and puts errors on the wire."""
 
 import asyncio
-import dataclasses
+import socket
+import struct
 import uuid
-from collections.abc import Mapping
-from typing import Any
 
 from aiohttp import web
 
+from gateway.emulator.admin import KNOWN as ADMIN_KNOWN
+from gateway.emulator.admin import Admin
 from gateway.emulator.control import ControlPlane
-from gateway.emulator.counters import Ledger
+from gateway.emulator.faults import ResetError
 from gateway.emulator.refusals import Refusal, RefusedError, common, too_large
 from gateway.emulator.runtime import Runtime
 from gateway.emulator.signatures import SignedRequest, Verifier, sha256_of
+from gateway.emulator.stream import LiveStream
 
 REQUEST_ID = "x-amzn-RequestId"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 DEFAULT_MAX_BODY_BYTES = 26_214_400
+KNOWN = (
+    "POST /endpoints/NAME/invocations",
+    "POST /endpoints/NAME/invocations-response-stream",
+    "POST /endpoints/NAME/async-invocations",
+    "POST / with X-Amz-Target",
+)
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 OFFLOADED_BYTES = 1_048_576
 """Bodies from here on are hashed in a thread: 25 MiB hold the loop for 20 ms."""
 
@@ -24,49 +33,59 @@ OFFLOADED_BYTES = 1_048_576
 class Front:
     """Handles every request of the emulator's address; its `handle` is what the HTTP server calls."""
 
-    def __init__(
-        self, runtime: Runtime, control: ControlPlane, verifier: Verifier | None, ledgers: Mapping[str, Ledger]
-    ) -> None:
+    def __init__(self, runtime: Runtime, control: ControlPlane, admin: Admin, verifier: Verifier | None) -> None:
         self._runtime = runtime
         self._control = control
+        self._admin = admin
         self._verifier = verifier
-        self._ledgers = ledgers
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer to any request, with a request id; refusals become error replies."""
+        request_id = str(uuid.uuid4())
         try:
-            response = await self._answer(request)
+            response = await self._answer(request, request_id)
         except RefusedError as error:
             response = _error(error.refusal)
-        response.headers[REQUEST_ID] = str(uuid.uuid4())
+        except ResetError:
+            _reset(request)
+            response = web.Response()  # nobody gets it
+        if not response.prepared:
+            response.headers[REQUEST_ID] = request_id
         return response
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
+    async def _answer(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
         arrived_at = asyncio.get_running_loop().time()
         match request.method, request.raw_path.partition("?")[0].split("/"):
+            case "POST", ["", "endpoints", name, "invocations-response-stream"]:
+                body = await self._signed_body(request, self._limit(name))
+                stream, headers = await self._runtime.open_stream(name, request.headers, body, arrived_at=arrived_at)
+                return await _streamed(request, stream, {**headers, REQUEST_ID: request_id})
             case "POST", ["", "endpoints", name, "invocations"]:
-                limit = self._runtime.max_body_bytes(name)
-                body = await self._signed_body(request, DEFAULT_MAX_BODY_BYTES if limit is None else limit)
+                body = await self._signed_body(request, self._limit(name))
                 return await self._runtime.invoke(name, request.headers, body, arrived_at=arrived_at)
+            case "POST", ["", "endpoints", name, "async-invocations"]:
+                body = await self._signed_body(request, self._limit(name))
+                return await self._runtime.invoke_async(name, request.headers, body)
             case "POST", ["", ""]:
                 body = await self._signed_body(request, DEFAULT_MAX_BODY_BYTES)
-                answer = self._control.answer(request.headers.get("X-Amz-Target"), body)
-                return web.json_response(answer, content_type="application/x-amz-json-1.1")
-            case "GET", ["", "_emulator", "endpoints"]:
-                return web.json_response(self._all_counters())
-            case "POST", ["", "_emulator", "reset"]:
-                for ledger in self._ledgers.values():
-                    ledger.reset()
-                return web.Response(status=204)
+                described = self._control.answer(request.headers.get("X-Amz-Target"), body)
+                return web.json_response(described, content_type="application/x-amz-json-1.1")
+            case method, ["", "_emulator", *path]:
+                answer = self._admin.answer(method, path, await _read(request, DEFAULT_MAX_BODY_BYTES))
+                if answer is not None:
+                    return answer
         raise RefusedError(
             common(
                 404,
                 "UnknownOperationException",
                 f"{request.method} {request.raw_path} is no operation of this emulator; it knows "
-                "POST /endpoints/NAME/invocations, POST / with X-Amz-Target, GET /_emulator/endpoints and "
-                "POST /_emulator/reset",
+                f"{', '.join(KNOWN + ADMIN_KNOWN)}",
             )
         )
+
+    def _limit(self, name: str) -> int:
+        limit = self._runtime.max_body_bytes(name)
+        return DEFAULT_MAX_BODY_BYTES if limit is None else limit
 
     async def _signed_body(self, request: web.BaseRequest, limit: int) -> bytes:
         body = await _read(request, limit)
@@ -75,9 +94,6 @@ class Front:
             digest = await asyncio.to_thread(sha256_of, body) if large else sha256_of(body)
             self._verifier.verify(SignedRequest(request.method, request.raw_path, request.headers, digest))
         return body
-
-    def _all_counters(self) -> dict[str, Any]:
-        return {name: dataclasses.asdict(ledger.counters()) for name, ledger in self._ledgers.items()}
 
 
 async def _read(request: web.BaseRequest, limit: int) -> bytes:
@@ -97,6 +113,22 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes:
             raise RefusedError(too_large(limit))
         chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _streamed(request: web.BaseRequest, stream: LiveStream, headers: dict[str, str]) -> web.StreamResponse:
+    response = web.StreamResponse(headers=headers)
+    async with stream:
+        await response.prepare(request)
+        await stream.send(response.write)
+    await response.write_eof()
+    return response
+
+
+def _reset(request: web.BaseRequest) -> None:
+    """Reset the caller's connection: a closed one would be an RST only by chance."""
+    if request.transport is not None:
+        request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        request.transport.abort()
 
 
 def _error(refusal: Refusal) -> web.Response:

@@ -4,47 +4,57 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from gateway.emulator.container import Answer, Container, Failure, Invocation
-from gateway.emulator.counters import Call, Ledger
-
-Outcome = Answer | Failure
+from gateway.emulator.container import Container
+from gateway.emulator.ledger import Call, Ledger
+from gateway.emulator.work import Work
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _Given:
     call: Call
-    invocation: Invocation
-    outcome: asyncio.Future[Outcome]
+    work: Work
 
 
 class Instance:
-    """A container with the queue that container servers have: without a bound, and deaf to callers that leave.
-
-    The outcome of a call is a future, and no more than the caller's ear: cancelling it stops nothing.
-    """
+    """A container with the queue that container servers have: without a bound, and deaf to callers that leave."""
 
     def __init__(self, index: int, container: Container, *, concurrency: int, ledger: Ledger) -> None:
         self._index = index
         self._container = container
         self._concurrency = concurrency
         self._ledger = ledger
-        self._queue: deque[_Work] = deque()
+        self._queue: deque[_Given] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._outstanding = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def container(self) -> Container:
+        """What it calls."""
+        return self._container
+
+    @property
+    def concurrency(self) -> int:
+        """How many calls it runs at a time."""
+        return self._concurrency
 
     @property
     def outstanding(self) -> int:
         """Calls it was given and has not finished."""
         return self._outstanding
 
-    def submit(self, call: Call, invocation: Invocation) -> asyncio.Future[Outcome]:
+    def submit(self, call: Call, work: Work) -> None:
         """Take a call, to run now or as soon as those before it are done."""
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._ledger.handed_over(call, self._index)
         self._outstanding += 1
-        self._queue.append(_Work(call, invocation, outcome))
+        self._idle.clear()
+        self._queue.append(_Given(call, work))
         self._start_next()
-        return outcome
+
+    async def drained(self) -> None:
+        """Return when all that it was given is done."""
+        await self._idle.wait()
 
     async def close(self) -> None:
         """Forget what waits and drop what runs: the emulator stops."""
@@ -59,15 +69,16 @@ class Instance:
             self._running.add(task)
             task.add_done_callback(self._ended)
 
-    async def _run(self, work: _Work) -> None:
-        self._ledger.started(work.call)
+    async def _run(self, given: _Given) -> None:
+        self._ledger.started(given.call)
         try:
-            outcome = await self._container.invoke(work.invocation)
+            outcome = await given.work.run(self._container)
         finally:
-            self._ledger.finished(work.call)
+            self._ledger.finished(given.call)
             self._outstanding -= 1
-        if not work.outcome.done():
-            work.outcome.set_result(outcome)
+        given.work.deliver(outcome)
+        if not self._outstanding:
+            self._idle.set()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

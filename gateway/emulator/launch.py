@@ -24,7 +24,7 @@ class Launcher:
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
-        self._processes: list[tuple[ContainerProcess, float]] = []
+        self._processes: dict[Container, tuple[ContainerProcess, float]] = {}
         self._ports: set[int] = set()
 
     async def start(self, endpoints: Mapping[str, EndpointSettings]) -> dict[str, list[Container]]:
@@ -37,7 +37,7 @@ class Launcher:
         try:
             async with asyncio.TaskGroup() as group:
                 for name, settings in endpoints.items():
-                    starts = [self._start_one(name, index, settings) for index in range(settings.instances)]
+                    starts = [self.start_one(name, index, settings) for index in range(settings.instances)]
                     tasks[name] = [group.create_task(start) for start in starts]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
@@ -45,9 +45,21 @@ class Launcher:
 
     async def stop(self) -> None:
         """End all processes; return when they are gone."""
-        await asyncio.gather(*(process.stop(grace + KEEPER_SECONDS) for process, grace in self._processes))
+        await asyncio.gather(*(self.stop_one(container) for container in tuple(self._processes)))
 
-    async def _start_one(self, name: str, index: int, settings: EndpointSettings) -> Container:
+    async def stop_one(self, container: Container) -> None:
+        """End the process of a container, if it is one of ours; return when it is gone."""
+        process, grace = self._processes.get(container, (None, 0.0))
+        if process is not None:
+            await process.stop(grace + KEEPER_SECONDS)
+            self._processes.pop(container, None)
+
+    async def start_one(self, name: str, index: int, settings: EndpointSettings) -> Container:
+        """The container of one instance, up.
+
+        Raises:
+            StartError: It did not come up.
+        """
         place = f"endpoints.{name}: instance {index}"
         if settings.url is not None:
             container = self._container(URL(settings.url), settings)
@@ -55,10 +67,14 @@ class Launcher:
             return container
         port = self._unused_port()
         process = await ContainerProcess.start(place, _program(settings), port=port, environment=settings.environment)
-        self._processes.append((process, settings.stop_seconds))
         container = self._container(URL.build(scheme="http", host="127.0.0.1", port=port), settings)
-        await _until_up(container, settings, place=place, process=process)
-        await _pause(0, place=place, process=process)  # it was its own answer, and not another's on its port
+        self._processes[container] = (process, settings.stop_seconds)
+        try:
+            await _until_up(container, settings, place=place, process=process)
+            await _pause(0, place=place, process=process)  # it was its own answer, and not another's on its port
+        except StartError:
+            await self.stop_one(container)
+            raise
         return container
 
     def _unused_port(self) -> int:

@@ -1,16 +1,18 @@
 """The built-in model: a container-contract server (`GET /ping`, `POST /invocations`) that sleeps and answers.
 
 A program of its own, one process for each instance, on the standard library alone: `python -I model.py --seconds 5`.
-It uses a thread for each connection, not an event loop: an instance has about as many connections as it may run calls
-at a time, and blocking calls start faster and cost less. A caller steers a single answer through the header
-`X-Amzn-SageMaker-Custom-Attributes`: `seconds=0.2,status=500,bytes=1000`.
+It uses a thread for each connection, not an event loop: an instance has few, and blocking calls start faster. A caller
+steers a single answer through the header `X-Amzn-SageMaker-Custom-Attributes`: `seconds=0.2,status=500,bytes=1000`, or
+for numbered parts `parts=50,interval=0.01,part_bytes=100,sse=1`; `break_after=3` resets the connection after three.
 
 Contract: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html. Wire: RFC 9112.
 """
 
+import contextlib
 import math
 import os
 import socket
+import struct
 import sys
 import threading
 import time
@@ -19,7 +21,7 @@ from typing import NamedTuple
 MAX_HEAD_BYTES = 65_536
 RECEIVE_BYTES = 262_144
 JOIN_BYTES = 65_536
-NO_BODY_STATUSES = (204, 304)
+STEERS = {"seconds", "status", "bytes", "parts", "interval", "part_bytes", "sse", "break_after"}
 
 
 class Request(NamedTuple):
@@ -31,6 +33,23 @@ class Request(NamedTuple):
     body: bytes | bytearray
 
 
+class Parts(NamedTuple):
+    """An answer in numbered parts, sent chunk by chunk."""
+
+    number_of: int
+    interval: float
+    size: int
+    sse: bool
+    break_after: int
+
+    def part(self, number: int) -> bytes:
+        """A part of `size` bytes or what its number needs, in a line or an event."""
+        start, end = (b"data: ", b"\n\n") if self.sse else (b"", b"\n")
+        text = start + str(number).encode()
+        fill = self.size - len(text) - len(end)
+        return text + b" " * (fill > 0) + b"x" * (fill - 1) + end
+
+
 class Reply(NamedTuple):
     """What to answer, and how many seconds to sleep first."""
 
@@ -39,6 +58,7 @@ class Reply(NamedTuple):
     body: bytes | bytearray = b'{"message":"finish"}'
     seconds: float = 0.0
     attributes: str | None = None
+    parts: Parts | None = None
 
 
 class Options(NamedTuple):
@@ -84,18 +104,31 @@ class Wire:
     def write_reply(self, reply: Reply) -> None:
         """Send a reply; an OSError says that the peer has left."""
         lines = [f"HTTP/1.1 {reply.status} Emulated"]
-        if reply.status in NO_BODY_STATUSES:
+        if reply.status in (204, 304):
             self._connection.sendall(f"{lines[0]}\r\n\r\n".encode("latin-1"))
             return
-        lines += [f"Content-Type: {reply.content_type}", f"Content-Length: {len(reply.body)}"]
+        length = "Transfer-Encoding: chunked" if reply.parts else f"Content-Length: {len(reply.body)}"
+        lines += [f"Content-Type: {reply.content_type}", length]
         if reply.attributes is not None:
             lines.append(f"X-Amzn-SageMaker-Custom-Attributes: {reply.attributes}")
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-        if len(reply.body) <= JOIN_BYTES:
-            self._connection.sendall(head + reply.body)
-        else:
-            self._connection.sendall(head)
+        joined = reply.parts is None and len(reply.body) <= JOIN_BYTES
+        self._connection.sendall(head + reply.body if joined else head)
+        if reply.parts is not None:
+            self._write_parts(reply.parts)
+        elif not joined:
             self._connection.sendall(reply.body)
+
+    def _write_parts(self, parts: Parts) -> None:
+        for number in range(min(parts.number_of, parts.break_after)):
+            time.sleep(parts.interval if number else 0)
+            part = parts.part(number)
+            self._connection.sendall(b"%x\r\n%b\r\n" % (len(part), part))
+        if parts.break_after <= parts.number_of:
+            time.sleep(parts.interval)
+            self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raise ConnectionAbortedError
+        self._connection.sendall(b"0\r\n\r\n")
 
     def _read_body(self, headers: dict[str, str]) -> bytes | bytearray:
         if "chunked" in headers.get("transfer-encoding", "").lower():
@@ -179,7 +212,14 @@ class Model:
             reply = reply._replace(content_type=content_type, body=request.body, attributes=attributes)
         if "bytes" in steering:
             reply = reply._replace(content_type="application/octet-stream", body=b"x" * int(steering["bytes"]))
-        return reply
+        return _in_parts(reply, steering) if "parts" in steering else reply
+
+
+def _in_parts(reply: Reply, steering: dict[str, float]) -> Reply:
+    sse = bool(steering.get("sse"))
+    size, break_after = int(steering.get("part_bytes", 0)), int(steering.get("break_after", sys.maxsize))
+    parts = Parts(int(steering["parts"]), steering.get("interval", 0), size, sse, break_after)
+    return reply._replace(content_type="text/event-stream" if sse else "text/plain", parts=parts)
 
 
 def _mistake(status: int, text: str) -> Reply:
@@ -190,10 +230,10 @@ def _steering(attributes: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for item in attributes.split(","):
         key, _, text = item.strip().partition("=")
-        if key not in {"seconds", "status", "bytes"}:
+        if key not in STEERS:
             continue  # the caller's own attributes are no business of ours
         try:
-            value = float(text) if key == "seconds" else int(text)
+            value = float(text) if key in {"seconds", "interval"} else int(text)
         except ValueError:
             raise ValueError(f"{key} wants a number, not {text!r}") from None
         if not (200 <= value <= 599 if key == "status" else 0 <= value < math.inf):  # noqa: PLR2004 (HTTP statuses)
@@ -218,11 +258,8 @@ def _converse(wire: Wire, model: Model) -> None:
 def _serve_connection(connection: socket.socket, model: Model) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     wire = Wire(connection)
-    with connection:
-        try:
-            _converse(wire, model)
-        except OSError:
-            return  # the peer has left; as in a real container the work was done all the same
+    with connection, contextlib.suppress(OSError):  # when the peer has left, the work was done all the same
+        _converse(wire, model)
 
 
 def _accept(listener: socket.socket, model: Model) -> None:
@@ -249,8 +286,7 @@ def _options(words: list[str]) -> Options:
 def main() -> None:
     """Serve on the port in `SAGEMAKER_BIND_TO_PORT` (default 8080) until SIGTERM, or until standard input ends."""
     options = _options(sys.argv[1:])
-    port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
-    listener = socket.create_server(("127.0.0.1", port), backlog=4096)
+    listener = socket.create_server(("127.0.0.1", int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), backlog=4096)
     model = Model(seconds=options.seconds, echo=options.echo)
     if not options.until_stdin_closes:
         _accept(listener, model)

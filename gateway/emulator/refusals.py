@@ -13,6 +13,10 @@ TIMED_OUT = (
     "Your invocation timed out while waiting for a response from container primary. Review the latency metrics for "
     "each container in Amazon CloudWatch, resolve the issue, and try again."
 )
+NO_CAPACITY = (
+    "Inference Component has no capacity to process this request. ApplicationAutoScaling may be in-progress (if "
+    "configured) or try to increase the capacity by invoking UpdateInferenceComponentRuntimeConfig API."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,11 @@ def common(status: int, code: str, message: str | None) -> Refusal:
     return Refusal(status, _json({"message": message}), f"{code}:{ERROR_NAMESPACE}")
 
 
+def modelled(status: int, code: str, message: str) -> Refusal:
+    """An error that the API models with nothing but a message."""
+    return Refusal(status, _json({"Message": message}), f"{code}:{ERROR_NAMESPACE}")
+
+
 def throttled() -> Refusal:
     """The runtime's throttling: status 400, and the message is null."""
     return common(400, "ThrottlingException", None)
@@ -52,6 +61,11 @@ def invalid(message: str, *, error_code: str = "VALIDATION_ERROR") -> Refusal:
     """ValidationError: the request itself is wrong; nothing was sent to a container."""
     body = _json({"ErrorCode": error_code, "Message": message})
     return Refusal(400, body, f"ValidationError:{ERROR_NAMESPACE}")
+
+
+def no_capacity() -> Refusal:
+    """ValidationError, and yet no fault of the caller's: the endpoint is scaled to zero."""
+    return invalid(NO_CAPACITY)
 
 
 def control_plane(code: str, message: str) -> Refusal:

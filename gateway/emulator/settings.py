@@ -17,6 +17,9 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
 Routing = Literal["LEAST_OUTSTANDING_REQUESTS", "RANDOM"]
 """How an endpoint chooses an instance for a call (API: ProductionVariantRoutingConfig)."""
 
+Framing = Literal["as_it_comes", "split", "merged"]
+"""What becomes of the chunks of a streamed answer: a message each, several messages each, several in one message."""
+
 Text = Annotated[str, StringConstraints(min_length=1)]
 Words = Annotated[tuple[Text, ...], Strict(strict=False), Field(min_length=1)]
 
@@ -61,6 +64,13 @@ class EndpointSettings(_Settings):
     routing: Routing = "LEAST_OUTSTANDING_REQUESTS"
     timeout_seconds: Limit = 60.0
     """How long a caller waits for its answer, from its arrival; the instance does not hear of it."""
+    stream_timeout_seconds: Limit = 480.0
+    """The same for a streamed answer, to its last byte (AWS: 8 minutes)."""
+    framing: Framing = "as_it_comes"
+    describe_throttled: bool = False
+    """Whether the control plane refuses to describe it, with ThrottlingException."""
+    describe_denied: bool = False
+    """The same, with AccessDeniedException."""
     max_body_bytes: int = Field(default=26_214_400, ge=0)
     """The largest body of a request, and of a container's answer."""
     throttle_above: int | None = Field(default=None, ge=0)

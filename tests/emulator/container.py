@@ -1,5 +1,6 @@
 """A container of somebody else's: a program for `command`, and a server of the test's own for `url`."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Self
 
@@ -30,11 +31,11 @@ http.server.HTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])),
 class Recorder:
     """A container that remembers what it was sent, and answers what it is told to, or breaks the connection."""
 
-    def __init__(self, answer: Callable[[], web.Response] | None) -> None:
+    def __init__(self, answer: Callable[[], web.StreamResponse] | None) -> None:
         self.seen: list[dict[str, str]] = []
         self.url = ""
         self._answer = answer
-        self._runner = web.ServerRunner(web.Server(self._handle))
+        self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.05)
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
@@ -54,3 +55,30 @@ class Recorder:
         if request.transport is not None:
             request.transport.abort()
         return web.Response()
+
+
+class Teller(Recorder):
+    """A container that sends a part when the test tells it to, and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.healthy = True
+        self.told: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.ended = asyncio.Event()
+
+    def tell(self, *parts: bytes | None) -> None:
+        """Send parts; None ends the answer."""
+        for part in parts:
+            self.told.put_nowait(part)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/ping":
+            return web.Response(status=200 if self.healthy else 503)
+        self.seen.append({**request.headers, "body": (await request.read()).decode("latin-1")})
+        response = web.StreamResponse(headers={"Content-Type": "text/x", "X-Secret": "1"})
+        response.headers["X-Amzn-SageMaker-Custom-Attributes"] = "a=b"
+        await response.prepare(request)
+        while (part := await self.told.get()) is not None:
+            await response.write(part)
+        self.ended.set()
+        return response

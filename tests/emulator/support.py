@@ -56,6 +56,28 @@ async def invoke(client: Any, name: str, body: bytes | io.BytesIO = b"{}", **par
     return data
 
 
+async def stream_of(client: Any, name: str, body: bytes = b"{}", **parameters: Any) -> Any:
+    """InvokeEndpointWithResponseStream, up to its first part."""
+    return await client.invoke_endpoint_with_response_stream(EndpointName=name, Body=body, **parameters)
+
+
+async def parts_of(reply: Any) -> AsyncIterator[bytes]:
+    """The bytes of a stream, part by part."""
+    async for event in reply["Body"]:
+        yield event["PayloadPart"]["Bytes"]
+
+
+async def collect(reply: Any, got: list[bytes]) -> None:
+    """Gather parts up to the end, whichever it is."""
+    async for part in parts_of(reply):
+        got.append(part)  # noqa: PERF401 (a comprehension would lose them at an error)
+
+
+async def streamed(client: Any, name: str, body: bytes = b"{}", **parameters: Any) -> list[bytes]:
+    """InvokeEndpointWithResponseStream, and all of its parts."""
+    return [part async for part in parts_of(await stream_of(client, name, body, **parameters))]
+
+
 @asynccontextmanager
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     """A plain HTTP client without limits."""

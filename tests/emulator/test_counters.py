@@ -1,6 +1,6 @@
 """The ledger counts what happened, in numbers that can be checked by hand."""
 
-from gateway.emulator.counters import Ledger
+from gateway.emulator.ledger import Ledger
 
 
 class Clock:

@@ -49,6 +49,7 @@ def test_a_good_file_is_read_with_defaults(tmp_path: Path) -> None:
     seed = settings.endpoints["seed"]
     assert (seed.instances, seed.concurrency_per_instance, seed.routing, seed.timeout_seconds) == (2, 1, "RANDOM", 60)
     assert settings.endpoints["own"].command == ("serve", "--fast")
+    assert (seed.stream_timeout_seconds, seed.framing, seed.describe_throttled) == (480, "as_it_comes", False)
     assert (seed.max_body_bytes, seed.throttle_above, seed.startup_seconds) == (26_214_400, None, 240)
 
 
