@@ -32,12 +32,18 @@ class Operation:
         suffix: last segment of its path, after `/endpoints/{name}/`.
         request_headers: headers of a caller that are passed on, by lower-case name.
         response_headers: headers of an answer that are passed back, in lower case.
+        takes_permit: whether a call runs a model at once; else SageMaker queues, and the gateway need not.
+        streams: whether the answer comes in parts.
+        max_body_bytes: longest request body, where SageMaker's limit is not that of the endpoint.
     """
 
     name: str
     suffix: str
     request_headers: Mapping[str, Header]
     response_headers: frozenset[str]
+    takes_permit: bool = True
+    streams: bool = False
+    max_body_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,41 +16,85 @@ _PRINTABLE = re.compile(r"[!-~][ -~]*")
 _NOT_EMPTY = re.compile(r".+")
 _FIELD = re.compile(r"[\t -~]*")
 
+_CONTENT_TYPE = Header("Content-Type", 1024)
+_ACCEPT = Header("Accept", 1024)
+_ACCEPT_OF_PARTS = Header("X-Amzn-SageMaker-Accept", 1024)
+_CUSTOM_ATTRIBUTES = Header("X-Amzn-SageMaker-Custom-Attributes", 1024)
+_INFERENCE_ID = Header("X-Amzn-SageMaker-Inference-Id", 64, _PRINTABLE)
+_TARGETS = (
+    Header("X-Amzn-SageMaker-Target-Variant", 63, _NAME),
+    Header("X-Amzn-SageMaker-Target-Container-Hostname", 63, _NAME),
+    Header("X-Amzn-SageMaker-Inference-Component", 63, _COMPONENT),
+    Header("X-Amzn-SageMaker-Prefix-Aware-Id", 64, _NOT_EMPTY),
+)
+_ANY_ANSWER = frozenset(
+    {
+        "content-type",
+        "retry-after",
+        "x-amz-retry-after",
+        "x-amzn-errortype",
+        "x-amzn-invoked-production-variant",
+        "x-amzn-requestid",
+        "x-amzn-sagemaker-custom-attributes",
+    }
+)
+
+
+def _by_name(*headers: Header) -> dict[str, Header]:
+    return {header.name.lower(): header for header in headers}
+
+
 INVOKE_ENDPOINT = Operation(
     name="InvokeEndpoint",
     suffix="invocations",
-    request_headers={
-        header.name.lower(): header
-        for header in (
-            Header("Content-Type", 1024),
-            Header("Accept", 1024),
-            Header("X-Amzn-SageMaker-Custom-Attributes", 1024),
-            Header("X-Amzn-SageMaker-Target-Model", 1024, _PRINTABLE),
-            Header("X-Amzn-SageMaker-Target-Variant", 63, _NAME),
-            Header("X-Amzn-SageMaker-Target-Container-Hostname", 63, _NAME),
-            Header("X-Amzn-SageMaker-Inference-Id", 64, _PRINTABLE),
-            Header("X-Amzn-SageMaker-Enable-Explanations", 64, _NOT_EMPTY),
-            Header("X-Amzn-SageMaker-Inference-Component", 63, _COMPONENT),
-            Header("X-Amzn-SageMaker-Session-Id", 256, re.compile(rf"NEW_SESSION|{_NAME.pattern}")),
-            Header("X-Amzn-SageMaker-Prefix-Aware-Id", 64, _NOT_EMPTY),
-        )
-    },
-    response_headers=frozenset(
-        {
-            "content-type",
-            "retry-after",
-            "x-amz-retry-after",
-            "x-amzn-errortype",
-            "x-amzn-invoked-production-variant",
-            "x-amzn-requestid",
-            "x-amzn-sagemaker-closed-session-id",
-            "x-amzn-sagemaker-custom-attributes",
-            "x-amzn-sagemaker-new-session-id",
-        }
+    request_headers=_by_name(
+        _CONTENT_TYPE,
+        _ACCEPT,
+        _CUSTOM_ATTRIBUTES,
+        _INFERENCE_ID,
+        *_TARGETS,
+        Header("X-Amzn-SageMaker-Target-Model", 1024, _PRINTABLE),
+        Header("X-Amzn-SageMaker-Enable-Explanations", 64, _NOT_EMPTY),
+        Header("X-Amzn-SageMaker-Session-Id", 256, re.compile(rf"NEW_SESSION|{_NAME.pattern}")),
     ),
+    response_headers=_ANY_ANSWER | {"x-amzn-sagemaker-closed-session-id", "x-amzn-sagemaker-new-session-id"},
 )
 
-OPERATIONS = (INVOKE_ENDPOINT,)
+INVOKE_ENDPOINT_WITH_RESPONSE_STREAM = Operation(
+    name="InvokeEndpointWithResponseStream",
+    suffix="invocations-response-stream",
+    request_headers=_by_name(
+        _CONTENT_TYPE,
+        _ACCEPT_OF_PARTS,
+        _CUSTOM_ATTRIBUTES,
+        _INFERENCE_ID,
+        *_TARGETS,
+        Header("X-Amzn-SageMaker-Session-Id", 256, _NAME),
+    ),
+    response_headers=_ANY_ANSWER | {"x-amzn-sagemaker-content-type"},
+    streams=True,
+)
+
+INVOKE_ENDPOINT_ASYNC = Operation(
+    name="InvokeEndpointAsync",
+    suffix="async-invocations",
+    request_headers=_by_name(
+        Header("X-Amzn-SageMaker-Content-Type", 1024),
+        _ACCEPT_OF_PARTS,
+        _CUSTOM_ATTRIBUTES,
+        _INFERENCE_ID,
+        Header("X-Amzn-SageMaker-InputLocation", 1024, re.compile(r"(?:https|s3)://[^/]+/?.*")),
+        Header("X-Amzn-SageMaker-S3OutputPathExtension", 512, re.compile(r"(?!s3:|https:)[a-zA-Z0-9!_.*'()/-]+")),
+        Header("X-Amzn-SageMaker-Filename", 32, re.compile(r"(?!.*\..*\.)[a-zA-Z0-9][a-zA-Z0-9\-_.]*")),
+        Header("X-Amzn-SageMaker-RequestTTLSeconds", 5, re.compile(r"[0-9]+")),
+        Header("X-Amzn-SageMaker-InvocationTimeoutSeconds", 4, re.compile(r"[0-9]+")),
+    ),
+    response_headers=_ANY_ANSWER | {"x-amzn-sagemaker-outputlocation", "x-amzn-sagemaker-failurelocation"},
+    takes_permit=False,
+    max_body_bytes=128_000,
+)
+
+OPERATIONS = (INVOKE_ENDPOINT, INVOKE_ENDPOINT_WITH_RESPONSE_STREAM, INVOKE_ENDPOINT_ASYNC)
 
 OTHER_ERROR = "_other"
 ERROR_CODES = (
@@ -59,10 +103,12 @@ ERROR_CODES = (
     "IncompleteSignature",
     "InternalDependencyException",
     "InternalFailure",
+    "InternalStreamFailure",
     "InvalidSignatureException",
     "MissingAuthenticationTokenException",
     "ModelError",
     "ModelNotReadyException",
+    "ModelStreamError",
     "RequestEntityTooLargeException",
     "RequestExpired",
     "RequestTimeoutException",
