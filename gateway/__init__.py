@@ -11,6 +11,7 @@ The map, in the order in which a request meets the rooms; `proxy` is the story, 
 * `limiter`: permits and the queue of one endpoint; `turn`: the awaiting that goes with it
 * `sagemaker`: SageMaker's wire: signatures, credentials, hosts, operations and headers, what a failure means
 * `upstream`: the client pool: a signed call in, an answer out
+* `reply`: how an answer goes back to its caller, whole or in parts
 * `metrics`, `log`: look on from the side
 * `admin`: livez, readyz, metrics, status
 

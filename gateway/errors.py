@@ -97,3 +97,13 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a mishap
         if self.allow is not None:
             headers.append(("Allow", self.allow))
         return row.status, headers, json.dumps(body).encode()
+
+
+def stopped() -> Refusal:
+    """What becomes of a call that is cut off at the end."""
+    return Refusal(BROKEN, "The gateway was stopped. The model may have run.")
+
+
+def leaving() -> Refusal:
+    """What becomes of a request that comes too late, or is cut off before its call."""
+    return Refusal(DRAINING, "The gateway is shutting down: the call was not sent, try again elsewhere.")

@@ -7,24 +7,26 @@ from functools import partial
 from time import perf_counter, time
 
 from aiohttp import web
-from multidict import CIMultiDict
 
-from gateway import errors
+from gateway import errors, reply
 from gateway.body import read_body
 from gateway.config import Endpoint as EndpointSettings
-from gateway.errors import Refusal
+from gateway.errors import Refusal, leaving, stopped
 from gateway.limiter import Limiter, Permit, QueueFull
 from gateway.models import Answer, Call, Headers, Operation, Record
-from gateway.roster import LEAVING, STOPPED, Roster
+from gateway.reply import Pipe
+from gateway.roster import Roster
 from gateway.router import Match, Router
 from gateway.sagemaker import protocol
 from gateway.sagemaker.credentials import CredentialSource
+from gateway.sagemaker.parts import Parts, PartsError, asked_of_the_model, wants_frames
 from gateway.sagemaker.signing import Signer
 from gateway.turn import Turn
 from gateway.upstream import Upstream
 from gateway.visit import CALLER_GONE, Visit
 
 CONNECT_SECONDS = 5.0
+_OK = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class _Order:
     headers: Headers
     body: bytes
     digest: str
+    stream: tuple[Parts, Pipe] | None
 
 
 class Proxy:
@@ -93,55 +96,90 @@ class Proxy:
         try:
             answer = await self._serve(request, visit)
         except Refusal as refusal:
-            answer = self._refuse(visit, refusal)
+            answer = visit.refuse(refusal)
         except asyncio.CancelledError:
             if not self._roster.stopped or request.transport is None:
                 if not visit.orphaned:
                     self._end(visit, CALLER_GONE, None)
                 raise
-            answer = self._refuse(visit, LEAVING)  # cut off while the body was read, and still there
+            answer = visit.refuse(leaving())  # cut off while the body was read, and still there
         except Exception as error:  # noqa: BLE001 - a bug of ours: the caller gets an answer, the log a traceback
             self._report("the data path failed", error)
-            answer = self._refuse(
-                visit, Refusal(errors.INTERNAL, "The gateway failed on this request; its log says why.")
-            )
-        response = self._respond(visit, answer)
-        try:
-            await response.prepare(request)
-            await response.write_eof()
-        except (asyncio.CancelledError, ConnectionError):
-            self._end(visit, CALLER_GONE, answer)
-            raise
+            answer = visit.refuse(Refusal(errors.INTERNAL, "The gateway failed on this request; its log says why."))
+        if visit.response is None:
+            visit.response = reply.whole(answer, visit.marks(answer), close=self._roster.draining)
+            try:
+                await visit.response.prepare(request)
+                await visit.response.write_eof()
+            except (asyncio.CancelledError, ConnectionError):
+                self._end(visit, CALLER_GONE, answer)
+                raise
         self._end(visit, answer.status, answer)
-        return response
+        return visit.response
 
     async def _serve(self, request: web.BaseRequest, visit: Visit) -> Answer:
         match = self._route(request)
         endpoint = self._endpoints[match.endpoints[0]]
         visit.endpoint, visit.operation = endpoint.name, match.operation.name
         if self._roster.draining:
-            raise LEAVING
-        headers = protocol.request_headers(match.operation, request.headers.items())
+            raise leaving()
         with self._roster.reading():
-            body, digest = await read_body(request, limit=endpoint.settings.max_body_bytes, seconds=self._body_seconds)
-        visit.bytes_in = len(body)
-        permit = await self._admit(endpoint, visit)
+            order = await self._read(request, match.operation, endpoint)
+        visit.bytes_in = len(order.body)
+        permit = await self._admit(endpoint, visit) if match.operation.takes_permit else None
         if self._roster.stopped:
-            permit.release()
-            raise LEAVING
-        order = _Order(match.operation, headers, body, digest)
+            if permit is not None:
+                permit.release()
+            raise leaving()
         call = asyncio.create_task(self._call(endpoint, permit, order, visit))
         self._roster.start(call)
         try:
-            return await asyncio.shield(call)
+            return await self._follow(request, visit, call, order.stream[1] if order.stream else None)
         except asyncio.CancelledError:
             if call.cancelled():
-                raise STOPPED from None
+                raise stopped() from None
             if not call.done():
-                permit.orphan()
+                if permit is not None:
+                    permit.orphan()
                 visit.orphaned = True
                 call.add_done_callback(partial(self._end_orphan, visit))
             raise
+
+    async def _read(self, request: web.BaseRequest, operation: Operation, endpoint: Endpoint) -> _Order:
+        """What the caller wants, checked and whole."""
+        stream = None
+        items: Iterable[tuple[str, str]] = request.headers.items()
+        if operation.streams:
+            parts = Parts(frames=wants_frames(request.headers))
+            stream = parts, Pipe(parts)
+            items = items if parts.frames else asked_of_the_model(request.headers)
+        headers = protocol.request_headers(operation, items)
+        limit = endpoint.settings.max_body_bytes
+        if operation.max_body_bytes is not None:
+            limit = min(limit, operation.max_body_bytes)
+        body, digest = await read_body(request, limit=limit, seconds=self._body_seconds)
+        return _Order(operation, headers, body, digest, stream)
+
+    async def _follow(
+        self, request: web.BaseRequest, visit: Visit, call: asyncio.Task[Answer], pipe: Pipe | None
+    ) -> Answer:
+        """The answer of the call; one in parts has been sent when this returns."""
+        if pipe is None:
+            return await asyncio.shield(call)
+        call.add_done_callback(pipe.end)
+        try:
+            await asyncio.wait((pipe.head, call), return_when=asyncio.FIRST_COMPLETED)
+            if not pipe.head.done():
+                return await asyncio.shield(call)
+            head = pipe.head.result()
+            sent = await reply.in_parts(request, head, pipe, visit.marks(head))
+        except asyncio.CancelledError:
+            pipe.abandon()
+            raise
+        visit.response, visit.bytes_out = sent.response, sent.size
+        if sent.failure is not None:
+            visit.reason = sent.failure.row.reason
+        return head
 
     def _route(self, request: web.BaseRequest) -> Match:
         match = self._router.match(request.rel_url.raw_path)
@@ -185,54 +223,59 @@ class Proxy:
             self._roster.turns.discard(turn)
             visit.queue = perf_counter() - joined
 
-    async def _call(self, endpoint: Endpoint, permit: Permit, order: _Order, visit: Visit) -> Answer:
+    async def _call(self, endpoint: Endpoint, permit: Permit | None, order: _Order, visit: Visit) -> Answer:
         """Run one call to its end. It owns the permit, and outlives its caller."""
-        settings = endpoint.settings
-        started = perf_counter()
-        cooldown = 0.0
-        dispatched = False
+        given_up = False
         try:
-            url, signer = endpoint.doors[order.operation.name]
-            signature = signer.sign(order.headers, order.digest, self._credentials.current(), time())
-            call = Call(
-                url=url,
-                headers=(*order.headers, *signature),
-                body=order.body,
-                response_headers=order.operation.response_headers,
-                max_response_bytes=settings.max_response_bytes,
-                connect_seconds=CONNECT_SECONDS,
-                timeout_seconds=settings.timeout_seconds,
-            )
-            dispatched = True
-            answer = await self._upstream.send(call)
+            answer = await self._send(self._sign(endpoint, order), order, visit)
+            given_up = protocol.may_still_run(answer)
+            return answer
+        except Refusal as refusal:
+            given_up = refusal.row is errors.TIMEOUT
+            raise
+        finally:
+            if permit is not None:
+                if given_up and endpoint.settings.cooldown_seconds:
+                    permit.cool()
+                    asyncio.get_running_loop().call_later(endpoint.settings.cooldown_seconds, permit.release)
+                else:
+                    permit.release()
+
+    def _sign(self, endpoint: Endpoint, order: _Order) -> Call:
+        settings, operation = endpoint.settings, order.operation
+        url, signer = endpoint.doors[operation.name]
+        signature = signer.sign(order.headers, order.digest, self._credentials.current(), time())
+        return Call(
+            url=url,
+            headers=(*order.headers, *signature),
+            body=order.body,
+            response_headers=operation.response_headers,
+            max_response_bytes=settings.max_response_bytes,
+            connect_seconds=CONNECT_SECONDS,
+            timeout_seconds=settings.stream_timeout_seconds if operation.streams else settings.timeout_seconds,
+        )
+
+    async def _send(self, call: Call, order: _Order, visit: Visit) -> Answer:
+        parts, pipe = order.stream or (None, None)
+        started = perf_counter()
+        try:
+            answer = await self._upstream.send(call, pipe)
             visit.upstream = perf_counter() - started
             visit.aws_request_id = protocol.request_id(answer)
             visit.upstream_error = protocol.error_code(answer)
-            if protocol.may_still_run(answer):
-                cooldown = settings.cooldown_seconds
+            if parts is not None and answer.status == _OK:
+                visit.upstream_error = parts.error
+                parts.end()
             return answer
+        except PartsError as error:
+            raise Refusal(errors.BROKEN, f"{error} The model has run.") from error
         except Refusal as refusal:
-            if refusal.row in (errors.TIMEOUT, errors.BROKEN):
+            if refusal.row is not errors.UNREACHABLE:
                 visit.upstream = perf_counter() - started
-            if refusal.row is errors.TIMEOUT:
-                cooldown = settings.cooldown_seconds
             raise
         except Exception as error:
-            if not dispatched:
-                raise
             self._report("a call failed", error)  # a bug of ours: who knows what the model saw
             raise Refusal(errors.BROKEN, "The gateway failed during the call. The model may have run.") from error
-        finally:
-            if cooldown:
-                permit.cool()
-                asyncio.get_running_loop().call_later(cooldown, permit.release)
-            else:
-                permit.release()
-
-    @staticmethod
-    def _refuse(visit: Visit, refusal: Refusal) -> Answer:
-        visit.reason = refusal.row.reason
-        return Answer(*refusal.wire(visit.request_id))
 
     def _end(self, visit: Visit, status: int, answer: Answer | None) -> None:
         """Tell the hooks. One that fails must not cost the caller an answer."""
@@ -247,22 +290,10 @@ class Proxy:
             self._roster.leave()
 
     def _end_orphan(self, visit: Visit, call: asyncio.Task[Answer]) -> None:
-        failure = STOPPED if call.cancelled() else call.exception()
+        failure = stopped() if call.cancelled() else call.exception()
         if isinstance(failure, Refusal):
             visit.reason = failure.row.reason
         self._end(visit, CALLER_GONE, None if failure else call.result())
-
-    def _respond(self, visit: Visit, answer: Answer) -> web.Response:
-        headers = CIMultiDict(answer.headers)
-        headers["Server"] = errors.PROXY_NAME
-        headers["Server-Timing"] = (
-            f"queue;dur={(visit.queue or 0.0) * 1000:.1f}, upstream;dur={(visit.upstream or 0.0) * 1000:.1f}"
-        )
-        headers["X-Request-Id"] = visit.request_id
-        response = web.Response(status=answer.status, headers=headers, body=answer.body)
-        if self._roster.draining:
-            response.force_close()
-        return response
 
     def _report(self, message: str, error: Exception) -> None:
         asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})

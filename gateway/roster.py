@@ -5,13 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from gateway.errors import BROKEN, DRAINING, Refusal
-
-STOPPED = Refusal(BROKEN, "The gateway was stopped. The model may have run.")
-"""What becomes of a call that is cut off."""
-
-LEAVING = Refusal(DRAINING, "The gateway is shutting down: the call was not sent, try again elsewhere.")
-"""What becomes of a request that comes too late, or is cut off before its call."""
+from gateway.errors import Refusal, leaving
 
 
 class Refusable(Protocol):
@@ -87,7 +81,7 @@ class Roster:
         for reader in tuple(self.readers):
             reader.cancel()
         for turn in tuple(self.turns):
-            turn.refuse(LEAVING)
+            turn.refuse(leaving())
         for call in tuple(self.calls):
             call.cancel()
         return waiting, running

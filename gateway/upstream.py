@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Protocol
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -32,6 +33,7 @@ STALE_CONNECTIONS = 100
 READ_BUFFER_BYTES = 256 * 1024
 _SWITCHING_PROTOCOLS = 101
 _FIRST_FINAL_STATUS = 200
+_OK = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,16 @@ class _Destination:
 
     request: aiohttp.ClientRequest
     head: str
+
+
+class Sink(Protocol):
+    """Takes an answer in parts, as it comes."""
+
+    def begin(self, head: Answer) -> None:
+        """Status and headers are there."""
+
+    async def put(self, part: bytes) -> None:
+        """So is a part of the body; nothing more is read before this returns."""
 
 
 class Upstream:
@@ -57,8 +69,12 @@ class Upstream:
         self._user_agent = user_agent
         self._destinations: dict[str, _Destination] = {}
 
-    async def send(self, call: Call) -> Answer:
+    async def send(self, call: Call, sink: Sink | None = None) -> Answer:
         """Send the call once and read its answer to the end.
+
+        Args:
+            call: the call.
+            sink: takes the body of a 200 as it comes; the answer that is returned at the end has none then.
 
         Raises:
             Refusal: `unreachable` where no byte of it left, so that no model can have seen it; else `timeout` or
@@ -72,7 +88,7 @@ class Upstream:
                 connection = await self._connect(destination, call.connect_seconds)
                 sent = True
                 try:
-                    answer = await _exchange(connection, destination.head, call, started)
+                    answer = await _exchange(connection, destination.head, call, started, sink)
                 except BaseException:
                     connection.close()
                     raise
@@ -140,7 +156,7 @@ def _unreachable(reason: str) -> Refusal:
     return Refusal(UNREACHABLE, f"SageMaker could not be reached ({reason}). The call was not sent.")
 
 
-async def _exchange(connection: Connection, head: str, call: Call, started: float) -> Answer:
+async def _exchange(connection: Connection, head: str, call: Call, started: float, sink: Sink | None) -> Answer:
     protocol = connection.protocol
     transport = connection.transport
     if protocol is None or transport is None:
@@ -150,11 +166,18 @@ async def _exchange(connection: Connection, head: str, call: Call, started: floa
     start = f"{head}{lines}Content-Length: {len(call.body)}\r\n\r\n".encode("ascii")
     transport.writelines((start, call.body))
     message, payload = await _read_head(protocol)
+    headers = _passed_back(message.headers, call.response_headers)
     first_byte = perf_counter() - started
-    body = await _read_body(payload, call.max_response_bytes)
+    if sink is None or message.code != _OK:
+        answer = Answer(message.code, headers, await _read_body(payload, call.max_response_bytes), first_byte)
+    else:
+        answer = Answer(message.code, headers, b"", first_byte)
+        sink.begin(answer)
+        while part := await payload.readany():
+            await sink.put(part)
     if not message.chunked and "Content-Length" not in message.headers:
         _check_end(protocol)
-    return Answer(message.code, _passed_back(message.headers, call.response_headers), body, first_byte)
+    return answer
 
 
 async def _read_head(protocol: ResponseHandler) -> tuple[RawResponseMessage, aiohttp.StreamReader]:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
+from gateway.errors import Refusal
 from gateway.models import Answer, Record
 
 CALLER_GONE = 499
@@ -18,7 +19,11 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(slots=True)
 class Visit:
-    """One request while it is open. The fields are those of `models.Record`."""
+    """One request while it is open. Nearly all fields are those of `models.Record`.
+
+    Attributes:
+        response: an answer in parts, which has been sent already; None where the answer is whole.
+    """
 
     request: web.BaseRequest
     request_id: str
@@ -31,6 +36,8 @@ class Visit:
     queue: float | None = None
     upstream: float | None = None
     bytes_in: int = 0
+    bytes_out: int | None = None
+    response: web.StreamResponse | None = None
     orphaned: bool = False
 
     @classmethod
@@ -39,6 +46,20 @@ class Visit:
         given = request.headers.get("X-Request-Id")
         request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else str(uuid4())
         return cls(request=request, request_id=request_id, started=perf_counter())
+
+    def refuse(self, refusal: Refusal) -> Answer:
+        """The answer of the gateway's own, in place of SageMaker's."""
+        self.reason = refusal.row.reason
+        return Answer(*refusal.wire(self.request_id))
+
+    def marks(self, answer: Answer) -> dict[str, str]:
+        """The headers by which every answer tells whose it is, and where its time went."""
+        queue = self.queue or 0.0
+        upstream = self.upstream or answer.first_byte or 0.0
+        return {
+            "Server-Timing": f"queue;dur={queue * 1000:.1f}, upstream;dur={upstream * 1000:.1f}",
+            "X-Request-Id": self.request_id,
+        }
 
     def record(self, status: int, answer: Answer | None) -> Record:
         """The record of this request, which ended with the status; the answer is the one that was there to send."""
@@ -59,6 +80,11 @@ class Visit:
             first_byte=answer.first_byte if answer else None,
             upstream=self.upstream,
             bytes_in=self.bytes_in,
-            bytes_out=len(answer.body) if answer and status != CALLER_GONE else 0,
+            bytes_out=self._bytes_out(status, answer),
             orphaned=self.orphaned,
         )
+
+    def _bytes_out(self, status: int, answer: Answer | None) -> int:
+        if self.bytes_out is not None:
+            return self.bytes_out
+        return len(answer.body) if answer and status != CALLER_GONE else 0

@@ -147,6 +147,9 @@ class Endpoint(Settings):
     timeout_seconds: Seconds = Field(
         70, description="How long a whole call may take before it is given up with 424. SageMaker's own limit is 60."
     )
+    stream_timeout_seconds: Seconds = Field(
+        490, description="How long a whole streamed answer may take before it is cut off. SageMaker's own limit is 480."
+    )
     cooldown_seconds: float = Field(
         0,
         ge=0,

@@ -64,7 +64,8 @@ routes:
 2:7 aws.regoin: unknown key 'regoin', nearest valid key is 'region'
 5:5 endpoints.llama.instances: found 0, wanted a whole number from 1 to 10000 or "auto"
 6:5 endpoints.llama.permit: unknown key 'permit', valid keys are endpoint_name, instances, \
-concurrency_per_instance, queue, timeout_seconds, cooldown_seconds, max_body_bytes, max_response_bytes
+concurrency_per_instance, queue, timeout_seconds, stream_timeout_seconds, cooldown_seconds, max_body_bytes, \
+max_response_bytes
 7:3 endpoints.llama: found the same key again, wanted every key once; line 4 has it
 9:7 routes.a.path: found '/metrics', wanted a path that the gateway does not answer itself
 9:34 routes.a.targets[0].endpoint: found 'lama', wanted a key of endpoints; the nearest is 'llama'
