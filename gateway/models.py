@@ -34,7 +34,7 @@ class Operation:
         response_headers: headers of an answer that are passed back, in lower case.
         takes_permit: whether a call runs a model at once; else SageMaker queues, and the gateway need not.
         streams: whether the answer comes in parts.
-        max_body_bytes: longest request body, where SageMaker's limit is not that of the endpoint.
+        max_body_bytes: longest request body, where SageMaker's limit is smaller than that of the endpoint.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Operation:
     response_headers: frozenset[str]
     takes_permit: bool = True
     streams: bool = False
-    max_body_bytes: int | None = None
+    max_body_bytes: int = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from time import perf_counter, time
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from gateway import errors, reply
 from gateway.body import read_body
@@ -16,7 +16,7 @@ from gateway.limiter import Limiter, Permit, QueueFull
 from gateway.models import Answer, Call, Headers, Operation, Record
 from gateway.reply import Pipe
 from gateway.roster import Roster
-from gateway.router import Match, Router
+from gateway.router import NO_ROUTE, Match, Router
 from gateway.sagemaker import protocol
 from gateway.sagemaker.credentials import CredentialSource
 from gateway.sagemaker.parts import Parts, PartsError, asked_of_the_model, wants_frames
@@ -26,7 +26,6 @@ from gateway.upstream import Upstream
 from gateway.visit import CALLER_GONE, Visit
 
 CONNECT_SECONDS = 5.0
-_OK = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +106,17 @@ class Proxy:
             self._report("the data path failed", error)
             answer = visit.refuse(Refusal(errors.INTERNAL, "The gateway failed on this request; its log says why."))
         if visit.response is None:
-            visit.response = reply.whole(answer, visit.marks(answer), close=self._roster.draining)
             try:
-                await visit.response.prepare(request)
-                await visit.response.write_eof()
+                visit.response = await reply.send_whole(
+                    request, answer, visit.marks(answer), close=self._roster.draining
+                )
             except (asyncio.CancelledError, ConnectionError):
                 self._end(visit, CALLER_GONE, answer)
                 raise
-        self._end(visit, answer.status, answer)
+        elif visit.reason is not None:
+            reply.cut_off(request)  # its head was out already when it went wrong
+        if not visit.orphaned:
+            self._end(visit, visit.response.status, answer)
         return visit.response
 
     async def _serve(self, request: web.BaseRequest, visit: Visit) -> Answer:
@@ -135,7 +137,7 @@ class Proxy:
         self._roster.start(call)
         try:
             return await self._follow(request, visit, call, order.stream[1] if order.stream else None)
-        except asyncio.CancelledError:
+        except BaseException:
             if call.cancelled():
                 raise stopped() from None
             if not call.done():
@@ -150,20 +152,20 @@ class Proxy:
         stream = None
         items: Iterable[tuple[str, str]] = request.headers.items()
         if operation.streams:
+            if request.version < HttpVersion11:
+                raise Refusal(errors.BAD_REQUEST, "A stream needs HTTP/1.1: before it, a cut looks like an end.")
             parts = Parts(frames=wants_frames(request.headers))
             stream = parts, Pipe(parts)
             items = items if parts.frames else asked_of_the_model(request.headers)
         headers = protocol.request_headers(operation, items)
-        limit = endpoint.settings.max_body_bytes
-        if operation.max_body_bytes is not None:
-            limit = min(limit, operation.max_body_bytes)
+        limit = min(endpoint.settings.max_body_bytes, operation.max_body_bytes)
         body, digest = await read_body(request, limit=limit, seconds=self._body_seconds)
         return _Order(operation, headers, body, digest, stream)
 
     async def _follow(
         self, request: web.BaseRequest, visit: Visit, call: asyncio.Task[Answer], pipe: Pipe | None
     ) -> Answer:
-        """The answer of the call; one in parts has been sent when this returns."""
+        """The answer of the call; one in parts has been sent by then."""
         if pipe is None:
             return await asyncio.shield(call)
         call.add_done_callback(pipe.end)
@@ -172,23 +174,18 @@ class Proxy:
             if not pipe.head.done():
                 return await asyncio.shield(call)
             head = pipe.head.result()
-            sent = await reply.in_parts(request, head, pipe, visit.marks(head))
-        except asyncio.CancelledError:
+            visit.bytes_out = 0
+            visit.response = reply.open_parts(head, visit.marks(head), close=self._roster.draining)
+            visit.bytes_out = await reply.send_parts(request, visit.response, pipe)
+        except BaseException:
             pipe.abandon()
             raise
-        visit.response, visit.bytes_out = sent.response, sent.size
-        if sent.failure is not None:
-            visit.reason = sent.failure.row.reason
         return head
 
     def _route(self, request: web.BaseRequest) -> Match:
         match = self._router.match(request.rel_url.raw_path)
         if match is None:
-            raise Refusal(
-                errors.UNKNOWN_ROUTE,
-                "No route or endpoint of the gateway's config has this path. Callers use "
-                "POST /endpoints/{name}/invocations, or the path of a route; names are compared exactly.",
-            )
+            raise Refusal(errors.UNKNOWN_ROUTE, NO_ROUTE)
         if request.method != "POST":
             raise Refusal(errors.BAD_METHOD, f"{request.method} is not taken here: use POST.", allow="POST")
         return match
@@ -234,6 +231,7 @@ class Proxy:
             given_up = refusal.row is errors.TIMEOUT
             raise
         finally:
+            given_up = given_up or (order.stream is not None and order.stream[0].timed_out)
             if permit is not None:
                 if given_up and endpoint.settings.cooldown_seconds:
                     permit.cool()
@@ -263,8 +261,7 @@ class Proxy:
             visit.upstream = perf_counter() - started
             visit.aws_request_id = protocol.request_id(answer)
             visit.upstream_error = protocol.error_code(answer)
-            if parts is not None and answer.status == _OK:
-                visit.upstream_error = parts.error
+            if parts is not None and pipe is not None and pipe.head.done():
                 parts.end()
             return answer
         except PartsError as error:
@@ -276,6 +273,9 @@ class Proxy:
         except Exception as error:
             self._report("a call failed", error)  # a bug of ours: who knows what the model saw
             raise Refusal(errors.BROKEN, "The gateway failed during the call. The model may have run.") from error
+        finally:
+            if parts is not None and parts.error is not None:
+                visit.upstream_error = parts.error
 
     def _end(self, visit: Visit, status: int, answer: Answer | None) -> None:
         """Tell the hooks. One that fails must not cost the caller an answer."""

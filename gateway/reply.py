@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from typing import Protocol
 
 from aiohttp import web
@@ -13,6 +12,9 @@ from gateway.models import Answer
 
 BUFFERED_BYTES = 256 * 1024
 """How far SageMaker may be ahead of a slow caller; then it is not read from until the caller has caught up."""
+
+SLICE_BYTES = 64 * 1024
+"""How much is written at a time: a caller that takes so much within `STALL_SECONDS` is slow, and not gone."""
 
 STALL_SECONDS = 60.0
 """How long a caller may take nothing of a stream before it counts as gone: meanwhile it keeps an instance busy."""
@@ -68,7 +70,8 @@ class Pipe:
     def end(self, call: asyncio.Task[Answer]) -> None:
         """The call is over: nothing more comes, and where it failed, that is why."""
         failure = stopped() if call.cancelled() else call.exception()
-        self._failure = failure if isinstance(failure, Refusal) else None
+        if failure is not None:
+            self._failure = failure if isinstance(failure, Refusal) else stopped()
         self._ended = True
         self._readable.set()
 
@@ -100,62 +103,66 @@ class Pipe:
         self._writable.set()
 
 
-def whole(answer: Answer, marks: dict[str, str], *, close: bool) -> web.Response:
-    """An answer that is all there.
+async def send_whole(
+    request: web.BaseRequest, answer: Answer, marks: dict[str, str], *, close: bool
+) -> web.StreamResponse:
+    """Send an answer that is all there.
 
     Args:
+        request: what is answered.
         answer: the answer.
         marks: headers of the gateway's own.
         close: whether the connection ends with it.
+
+    Raises:
+        ConnectionError: the caller has gone.
     """
     response = web.Response(status=answer.status, headers=_headers(answer, marks), body=answer.body)
+    if close:
+        response.force_close()
+    await response.prepare(request)
+    await response.write_eof()
+    return response
+
+
+def open_parts(head: Answer, marks: dict[str, str], *, close: bool) -> web.StreamResponse:
+    """The beginning of an answer in parts; the arguments are those of `send_whole`."""
+    response = web.StreamResponse(status=head.status, headers=_headers(head, marks))
     if close:
         response.force_close()
     return response
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What became of an answer in parts.
-
-    Attributes:
-        response: aiohttp's handle of it.
-        size: how many bytes of a body were sent.
-        failure: why it was cut off; None where it came to its end.
-    """
-
-    response: web.StreamResponse
-    size: int
-    failure: Refusal | None
-
-
-async def in_parts(request: web.BaseRequest, head: Answer, pipe: Pipe, marks: dict[str, str]) -> Sent:
-    """Send an answer as it comes.
-
-    Where SageMaker's answer ends before it is whole, the caller's connection is cut off, without a last chunk: nobody
-    shall take that for an end.
+async def send_parts(request: web.BaseRequest, response: web.StreamResponse, pipe: Pipe) -> int:
+    """Send an answer as it comes; how many bytes of a body it had.
 
     Raises:
+        Refusal: SageMaker's answer ended before it was whole.
         CancelledError: the caller has gone, or has taken nothing for `STALL_SECONDS`, which comes to the same.
     """
-    response = web.StreamResponse(status=head.status, headers=_headers(head, marks))
     size = 0
     try:
         await response.prepare(request)
         while part := await pipe.get():
-            async with asyncio.timeout(STALL_SECONDS):
-                await response.write(part)
+            for start in range(0, len(part), SLICE_BYTES):
+                async with asyncio.timeout(STALL_SECONDS):
+                    await response.write(part[start : start + SLICE_BYTES])
             size += len(part)
-        await response.write_eof()
-    except Refusal as failure:
-        if request.transport is not None:
-            request.transport.close()  # what was written still goes out; the last chunk does not
-        return Sent(response, size, failure)
+        async with asyncio.timeout(STALL_SECONDS):
+            await response.write_eof()
     except (TimeoutError, ConnectionError):
         if request.transport is not None:
             request.transport.abort()
         raise asyncio.CancelledError from None
-    return Sent(response, size, None)
+    return size
+
+
+def cut_off(request: web.BaseRequest) -> None:
+    """End the caller's connection without a last chunk, so that nobody takes what came for the whole."""
+    transport = request.transport
+    if transport is not None:
+        transport.close()  # what was written still goes out, if the caller reads it
+        asyncio.get_running_loop().call_later(STALL_SECONDS, transport.abort)
 
 
 def _headers(answer: Answer, marks: dict[str, str]) -> CIMultiDict[str]:

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from gateway.config import Config
 from gateway.models import Operation
 
+NO_ROUTE = (
+    "No route or endpoint of the gateway's config has this path. Callers use POST /endpoints/{name}/invocations, "
+    "or the path of a route; names are compared exactly."
+)
+"""What a caller is told whose path leads nowhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class Match:

@@ -172,6 +172,8 @@ async def _exchange(connection: Connection, head: str, call: Call, started: floa
         answer = Answer(message.code, headers, await _read_body(payload, call.max_response_bytes), first_byte)
     else:
         answer = Answer(message.code, headers, b"", first_byte)
+        if not message.chunked and "Content-Length" not in message.headers:
+            raise aiohttp.ClientPayloadError("a stream without a length ends as it breaks")
         sink.begin(answer)
         while part := await payload.readany():
             await sink.put(part)

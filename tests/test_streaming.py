@@ -6,6 +6,9 @@ from contextlib import closing, suppress
 import aiohttp
 import boto3
 import pytest
+from aiohttp import web
+from botocore import UNSIGNED
+from botocore.config import Config as BotoConfig
 from botocore.exceptions import EventStreamError
 
 from gateway import reply
@@ -164,10 +167,10 @@ async def test_an_error_in_the_stream_reaches_a_browser() -> None:
         session.post(url(gateway), data=b"{}") as response,
     ):
         with suppress(aiohttp.ClientPayloadError):
-            while True:
-                got += await response.content.readany()
+            while data := await response.content.readany():
+                got += data
 
-    assert got == b'data: 0\n\nevent: error\ndata: {"code": "ModelStreamError", "message": "too slow"}\n\n'
+    assert got == b'data: 0\n\n\n\nevent: error\ndata: {"code": "ModelStreamError", "message": "too slow"}\n\n'
 
 
 async def test_an_error_before_the_first_part_is_an_ordinary_answer(make_stand: MakeStand) -> None:
@@ -290,3 +293,96 @@ async def test_frames_are_whole_for_an_sdk(make_stand: MakeStand) -> None:
     decoder.close()
 
     assert sum(len(message.payload) for message in messages) == 10_000
+
+
+async def test_an_unsigned_sdk_reads_frames_too() -> None:
+    """Who has no AWS keys is the natural caller of a gateway that has them."""
+
+    async def serve(peer: Peer) -> None:
+        await peer.answer(HEAD, chunk(part(b"first")), chunk(part(b"second")), LAST_CHUNK)
+        await peer.gone()
+
+    def read(endpoint_url: str) -> list[bytes]:
+        config = BotoConfig(signature_version=UNSIGNED)
+        client = boto3.client("sagemaker-runtime", REGION, endpoint_url=endpoint_url, config=config)
+        answer = client.invoke_endpoint_with_response_stream(EndpointName="raw", Body=b"{}")
+        with closing(client), closing(answer["Body"]) as stream:
+            return [event["PayloadPart"]["Bytes"] for event in stream]
+
+    async with in_front_of(serve) as (gateway, _):
+        parts = await asyncio.to_thread(read, gateway.url)
+
+    assert parts == [b"first", b"second"]
+
+
+async def test_http_1_0_gets_no_stream() -> None:
+    """Its bodies end with the connection, so that a broken one would look whole."""
+    async with in_front_of(cut_in_a_frame) as (gateway, server):
+        host, port = gateway.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"POST /endpoints/raw/invocations-response-stream HTTP/1.0\r\nContent-Length: 0\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    assert b" 400 " in answer.split(b"\r\n")[0]
+    assert server.requests == []
+
+
+async def test_a_bug_in_mid_stream_is_no_good_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails after the head is out: no second answer, no last chunk, and the permit comes back."""
+    write = web.StreamResponse.write
+
+    written: list[bytes] = []
+
+    async def fail(response: web.StreamResponse, data: bytes) -> None:
+        if written:
+            raise RuntimeError("a bug")
+        written.append(data)
+        await write(response, data)
+
+    both = asyncio.Event()
+
+    async def serve(peer: Peer) -> None:
+        await peer.answer(HEAD, chunk(part(b"first")))
+        await both.wait()
+        await peer.send(chunk(part(b"second")), LAST_CHUNK)
+        await peer.gone()
+
+    monkeypatch.setattr(web.StreamResponse, "write", fail)
+    got = b""
+    async with (
+        in_front_of(serve) as (gateway, _),
+        aiohttp.ClientSession() as session,
+        session.post(url(gateway), data=b"{}") as response,
+    ):
+        with suppress(aiohttp.ClientPayloadError):
+            while data := await response.content.readany():
+                got += data
+                both.set()
+        await until(lambda: running(gateway) == 0)
+
+    assert got == b"first"
+    assert response.content.exception() is not None
+
+
+async def test_a_stream_that_is_cut_off_at_the_end_is_no_good_end() -> None:
+    """The drain's time is up: the caller's connection closes without a last chunk, and it is counted once."""
+
+    async def serve(peer: Peer) -> None:
+        await peer.answer(HEAD, chunk(part(b"first")))
+        await peer.gone()
+
+    async with in_front_of(serve) as (gateway, _), aiohttp.ClientSession() as session:
+        async with session.post(url(gateway), data=b"{}", headers=FRAMES) as response:
+            first = await response.content.readany()
+            await gateway.cut_off()
+            with pytest.raises((aiohttp.ClientPayloadError, aiohttp.ClientOSError)):
+                await response.content.read()
+        async with session.get(f"{gateway.url}/metrics") as response:
+            metrics = await response.text()
+
+    assert first == part(b"first")
+    counted = [line for line in metrics.splitlines() if "requests_total{" in line and not line.endswith(" 0.0")]
+    assert len(counted) == 1
+    assert counted[0].endswith(" 1.0")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.models import Answer
 from gateway.sagemaker.eventstream import Decoder, FrameError, Message
+from gateway.sagemaker.protocol import listed
 
 EVENT_STREAM = "application/vnd.amazon.eventstream"
 _MODEL_ACCEPT = "X-Amzn-SageMaker-Accept"
@@ -20,11 +21,15 @@ class PartsError(Exception):
 
 
 def wants_frames(headers: Mapping[str, str]) -> bool:
-    """Whether a caller reads SageMaker's frames: one that asks for them, and every AWS SDK, which signs its requests.
+    """Whether a caller reads SageMaker's frames: one that asks for them, and every AWS SDK that asks for nothing else.
 
-    SDKs send no `Accept` for this operation, or `*/*`, as curl does; a signature is what tells them apart.
+    SDKs send no `Accept` for this operation, or `*/*`, as curl does; what tells them apart is the id that they give
+    each invocation, and their signature, if they have keys.
     """
-    return EVENT_STREAM in headers.get("Accept", "") or headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256")
+    accept = headers.get("Accept", "*/*").lower()
+    if accept != "*/*":
+        return EVENT_STREAM in accept
+    return "amz-sdk-invocation-id" in headers or headers.get("Authorization", "").startswith("AWS4-")
 
 
 def asked_of_the_model(headers: Mapping[str, str]) -> Iterable[tuple[str, str]]:
@@ -49,17 +54,21 @@ class Parts:
         self._events = False
         self._garbled = False
         self.error: str | None = None
-        """The error code of an error that came inside of the stream."""
+        """The error code of an error that came inside of the stream, from the closed list."""
+        self.timed_out = False
+        """Whether SageMaker gave the call up while its container may go on."""
         self._problem = ""
 
     def head(self, answer: Answer) -> Answer:
         """Status and headers as the caller gets them."""
         names = {name.lower(): value for name, value in answer.headers}
         self._events = names.get(_MODEL_TYPE, "").startswith(_SERVER_SENT_EVENTS)
-        if self.frames or _MODEL_TYPE not in names:
+        if self.frames:
             return answer
-        headers = [(name, value) for name, value in answer.headers if name.lower() not in ("content-type", _MODEL_TYPE)]
-        return Answer(answer.status, [*headers, ("Content-Type", names[_MODEL_TYPE])], answer.body, answer.first_byte)
+        dropped = ("content-type", _MODEL_TYPE)
+        headers = [(name, value) for name, value in answer.headers if name.lower() not in dropped]
+        headers.append(("Content-Type", names.get(_MODEL_TYPE, "application/octet-stream")))
+        return Answer(answer.status, headers, answer.body, answer.first_byte)
 
     def feed(self, data: bytes) -> bytes:
         """What the caller gets of it. Where the stream is garbled, that is all that came before; `end` tells."""
@@ -76,12 +85,14 @@ class Parts:
     def _translate(self, message: Message) -> bytes:
         if message.error_code is None:
             return message.payload if message.event_type == "PayloadPart" else b""
-        self.error = message.error_code
+        self.error = listed(message.error_code)
+        self.timed_out = message.error_reason == "ModelInvocationTimeExceeded"
         self._problem = f"{message.error_code}: {message.error_message}"
         if not self._events:
             return b""
         told = {"code": message.error_code, "message": message.error_message}
-        return b"event: error\ndata: " + json.dumps(told).encode() + b"\n\n"
+        # The blank line ends an event in which the model may have failed.
+        return b"\n\nevent: error\ndata: " + json.dumps(told).encode() + b"\n\n"
 
     def end(self) -> None:
         """Say that all of it has come.

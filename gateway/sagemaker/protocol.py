@@ -158,7 +158,12 @@ def error_code(answer: Answer) -> str | None:
         return None
     # "Code", "Code:uri" and "namespace#Code" are all in use.
     value = _header(answer, "x-amzn-errortype").partition(":")[0].rpartition("#")[2]
-    return value if value in _KNOWN_ERRORS else OTHER_ERROR
+    return listed(value)
+
+
+def listed(code: str) -> str:
+    """The code as a metric label: from the closed list."""
+    return code if code in _KNOWN_ERRORS else OTHER_ERROR
 
 
 def request_id(answer: Answer) -> str | None:

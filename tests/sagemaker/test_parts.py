@@ -28,10 +28,13 @@ def open_parts(*, frames: bool, model_type: str = "text/event-stream") -> tuple[
         ({"Accept": "application/vnd.amazon.eventstream"}, True),
         ({"Accept": "*/*", "Authorization": "AWS4-HMAC-SHA256 Credential=…"}, True),
         ({"Accept": "*/*", "Authorization": "Bearer x"}, False),
+        ({"Authorization": "AWS4-ECDSA-P256-SHA256 Credential=…"}, True),
+        ({"amz-sdk-invocation-id": "1"}, True),
+        ({"Accept": "text/event-stream", "Authorization": "AWS4-HMAC-SHA256 Credential=…"}, False),
     ],
 )
 def test_sdks_get_frames_and_others_what_the_model_says(headers: dict[str, str], frames: bool) -> None:  # noqa: FBT001
-    """An SDK signs, and sends no Accept or any; curl does not sign."""
+    """An SDK names its invocation, and signs if it has keys; what anybody asks for in so many words goes before."""
     assert wants_frames(headers) is frames
 
 
@@ -102,11 +105,12 @@ def test_an_error_is_seen_by_everybody() -> None:
 
     assert framed.feed(failure) == failure
     framed.end()
-    assert events.feed(failure) == b'event: error\ndata: {"code": "ModelStreamError", "message": "too\\nslow"}\n\n'
+    assert events.feed(failure) == b'\n\nevent: error\ndata: {"code": "ModelStreamError", "message": "too\\nslow"}\n\n'
     assert plain.feed(failure) == b""
     for parts in events, plain:
         with pytest.raises(PartsError, match="ModelStreamError"):
             parts.end()
+    assert not events.timed_out
     assert {parts.error for parts in (framed, events, plain)} == {"ModelStreamError"}
 
 
@@ -122,3 +126,28 @@ def test_an_error_is_seen_by_everybody() -> None:
 def test_a_plain_callers_accept_is_for_the_model(headers: dict[str, str], added: list[tuple[str, str]]) -> None:
     """Unless it has said it in SageMaker's own words."""
     assert list(asked_of_the_model(headers)) == [*headers.items(), *added]
+
+
+def test_an_unknown_error_is_counted_under_the_closed_list() -> None:
+    """What SageMaker invents next makes no new series."""
+    parts, _ = open_parts(frames=True)
+
+    parts.feed(exception_message("SomethingNew", "?"))
+
+    assert parts.error == "_other"
+
+
+def test_a_time_out_in_the_stream_leaves_the_container_running() -> None:
+    """As SageMaker's 424 with OriginalStatusCode 0 does."""
+    parts, _ = open_parts(frames=True)
+
+    parts.feed(exception_message("ModelStreamError", "too slow", "ModelInvocationTimeExceeded"))
+
+    assert parts.timed_out
+
+
+def test_a_stream_without_a_type_of_its_own_is_bytes() -> None:
+    """Decoded bytes are never labelled as frames."""
+    head = Parts(frames=False).head(Answer(200, [HEAD[0]], b"", 0.1))
+
+    assert head.headers == [("Content-Type", "application/octet-stream")]
