@@ -9,7 +9,8 @@ The map, in the order in which a request meets the rooms; `proxy` is the story, 
 * `router`: which endpoints a request means
 * `body`: a caller's body, bounded and timed
 * `limiter`: permits and the queue of one endpoint; `turn`: the awaiting that goes with it
-* `sagemaker`: SageMaker's wire: signatures, credentials, hosts, operations and headers, what a failure means
+* `capacity`: how large a limiter is where the fleet decides
+* `sagemaker`: SageMaker's wire: signatures, credentials, hosts, operations and headers, frames, the control plane
 * `upstream`: the client pool: a signed call in, an answer out
 * `reply`: how an answer goes back to its caller, whole or in parts
 * `metrics`, `log`: look on from the side

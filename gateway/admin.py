@@ -27,7 +27,7 @@ class Admin:
     Args:
         registry: the metrics.
         statistics: by endpoint, its limiter's statistics.
-        describe: by endpoint, what the config says of it, for `/status`.
+        describe: by endpoint, what config and fleet say of it, for `/status`.
         checks: by name, what has to hold before traffic may come.
         version: the gateway's.
     """
@@ -37,7 +37,7 @@ class Admin:
         *,
         registry: CollectorRegistry,
         statistics: Mapping[str, Callable[[], Statistics]],
-        describe: Mapping[str, Mapping[str, object]],
+        describe: Mapping[str, Callable[[], Mapping[str, object]]],
         checks: Mapping[str, Check],
         version: str,
     ) -> None:
@@ -93,7 +93,7 @@ class Admin:
     async def status(self, _request: web.BaseRequest) -> web.Response:
         """Every endpoint's live state."""
         endpoints = {
-            name: {**self._describe[name], **asdict(statistics())} for name, statistics in self._statistics.items()
+            name: {**self._describe[name](), **asdict(statistics())} for name, statistics in self._statistics.items()
         }
         body = json.dumps({"version": self._version, "endpoints": endpoints}, indent=2)
         return web.Response(text=body + "\n", content_type="application/json")

@@ -1,9 +1,10 @@
 """Introduces the parts to each other, opens and closes them in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import partial
 
 from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
@@ -11,14 +12,16 @@ from structlog.typing import FilteringBoundLogger
 
 from gateway import __version__
 from gateway.admin import Admin
+from gateway.capacity import FleetStatistics, FleetUnknownError, Follower, follow
 from gateway.config import Config
 from gateway.config.rules import OPS_PATHS
 from gateway.limiter import Limiter
 from gateway.log import access_log
-from gateway.metrics import Metrics
+from gateway.metrics import FLEET_PROBING, FLEET_UNREADABLE, INSTANCES, ROUTING_WARNING, Metrics
 from gateway.proxy import Endpoint, Proxy
 from gateway.roster import Roster
 from gateway.router import Router
+from gateway.sagemaker.control import PERMANENT, ControlError, describe, open_control
 from gateway.sagemaker.credentials import CredentialSource, open_credentials
 from gateway.sagemaker.hosts import runtime_url
 from gateway.sagemaker.protocol import ERROR_CODES, INVOKE_ENDPOINT, OPERATIONS
@@ -102,15 +105,16 @@ async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterat
     if HttpRequestParser is HttpRequestParserPy:
         raise StartError("aiohttp runs without its C parser, which is the safe one: install a wheel of it that has it")
     limiters = {
-        name: Limiter(capacity=_capacity(name, config), max_waiting=endpoint.queue.max_waiting)
+        name: Limiter(capacity=endpoint.capacity or 0, max_waiting=endpoint.queue.max_waiting)
         for name, endpoint in config.endpoints.items()
     }
     readiness, roster = _Readiness(), Roster()
     async with (
         open_credentials(log) as credentials,
         open_upstream(f"sagemaker-gateway/{__version__}") as upstream,
+        _follow_fleets(config, limiters, credentials, log) as followers,
     ):
-        metrics = _metrics(config, limiters)
+        metrics = _metrics(config, limiters, followers)
         proxy = Proxy(
             router=Router(config, OPERATIONS, INVOKE_ENDPOINT),
             endpoints=_endpoints(config, limiters),
@@ -120,7 +124,14 @@ async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterat
             body_seconds=config.listen.body_timeout_seconds,
             roster=roster,
         )
-        admin = _admin(config, limiters, metrics, credentials, readiness)
+        admin = _admin(
+            config=config,
+            limiters=limiters,
+            followers=followers,
+            metrics=metrics,
+            credentials=credentials,
+            readiness=readiness,
+        )
         async with _listen(config, proxy, admin) as url:
             yield Gateway(url, limiters, config, roster, log, readiness)
 
@@ -158,11 +169,37 @@ async def _listen(config: Config, proxy: Proxy, admin: Admin) -> AsyncIterator[s
         await runner.cleanup()
 
 
-def _capacity(name: str, config: Config) -> int:
-    capacity = config.endpoints[name].capacity
-    if capacity is None:
-        raise StartError(f"endpoints.{name}.instances: auto is not served by this version; give a number")
-    return capacity
+@asynccontextmanager
+async def _follow_fleets(
+    config: Config, limiters: Mapping[str, Limiter], credentials: CredentialSource, log: FilteringBoundLogger
+) -> AsyncIterator[Mapping[str, Follower]]:
+    """For each endpoint with `instances: auto` somebody who keeps its limiter as large as its fleet."""
+    followed = {name: endpoint for name, endpoint in config.endpoints.items() if endpoint.capacity is None}
+    if not followed:
+        yield {}
+        return
+    aws = config.aws
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(
+                open_control(aws.region, aws.control_endpoint_url, credentials.current)
+            )
+            followers = {
+                name: Follower(
+                    name,
+                    read=partial(describe, client, config.endpoint_name(name)),
+                    permanent=PERMANENT,
+                    limiter=limiters[name],
+                    concurrency_per_instance=endpoint.concurrency_per_instance,
+                    refresh_seconds=aws.refresh_seconds,
+                    log=log,
+                )
+                for name, endpoint in followed.items()
+            }
+            await stack.enter_async_context(follow(followers.values()))
+        except (FleetUnknownError, ControlError) as error:
+            raise StartError(str(error)) from error
+        yield followers
 
 
 def _endpoints(config: Config, limiters: Mapping[str, Limiter]) -> dict[str, Endpoint]:
@@ -178,10 +215,25 @@ def _endpoints(config: Config, limiters: Mapping[str, Limiter]) -> dict[str, End
     return endpoints
 
 
-def _metrics(config: Config, limiters: Mapping[str, Limiter]) -> Metrics:
+def _ask(follower: Follower | None, read: Callable[[FleetStatistics], float]) -> float:
+    return 0.0 if follower is None else float(read(follower.statistics()))
+
+
+def _metrics(config: Config, limiters: Mapping[str, Limiter], followers: Mapping[str, Follower]) -> Metrics:
+    def of_fleets(read: Callable[[FleetStatistics], float]) -> dict[str, Callable[[], float]]:
+        return {name: partial(_ask, followers.get(name), read) for name in config.endpoints}
+
+    fixed = {name: endpoint.instances for name, endpoint in config.endpoints.items() if endpoint.instances != "auto"}
+    instances = of_fleets(lambda fleet: fleet.instances)
+    instances |= {name: partial(float, count) for name, count in fixed.items()}
     return Metrics(
         version=__version__,
-        instances={name: int(endpoint.instances) for name, endpoint in config.endpoints.items()},
+        fleets={
+            INSTANCES: instances,
+            FLEET_UNREADABLE: of_fleets(lambda fleet: fleet.problem is not None),
+            FLEET_PROBING: of_fleets(lambda fleet: fleet.probing),
+            ROUTING_WARNING: of_fleets(lambda fleet: fleet.routing_warning is not None),
+        },
         statistics={name: limiter.statistics for name, limiter in limiters.items()},
         operations=[operation.name for operation in OPERATIONS],
         errors=ERROR_CODES,
@@ -189,23 +241,28 @@ def _metrics(config: Config, limiters: Mapping[str, Limiter]) -> Metrics:
 
 
 def _admin(
+    *,
     config: Config,
     limiters: Mapping[str, Limiter],
+    followers: Mapping[str, Follower],
     metrics: Metrics,
     credentials: CredentialSource,
     readiness: _Readiness,
 ) -> Admin:
+    def described(name: str) -> dict[str, object]:
+        endpoint = config.endpoints[name]
+        fleet = {"fleet": asdict(followers[name].statistics())} if name in followers else {}
+        return {
+            "endpoint_name": config.endpoint_name(name),
+            "instances": endpoint.instances,
+            "concurrency_per_instance": endpoint.concurrency_per_instance,
+            **fleet,
+        }
+
     return Admin(
         registry=metrics.registry,
         statistics={name: limiter.statistics for name, limiter in limiters.items()},
-        describe={
-            name: {
-                "endpoint_name": config.endpoint_name(name),
-                "instances": endpoint.instances,
-                "concurrency_per_instance": endpoint.concurrency_per_instance,
-            }
-            for name, endpoint in config.endpoints.items()
-        },
+        describe={name: partial(described, name) for name in config.endpoints},
         checks={
             "config": lambda: None,  # a gateway without a valid one does not start
             "credentials": lambda: credentials.problem,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from prometheus_client import (
     CollectorRegistry,
@@ -58,16 +59,24 @@ STATE: tuple[tuple[Row, Callable[[Statistics], float]], ...] = (
     (Row("waiting", "Callers in the queue."), lambda s: s.waiting),
     (Row("oldest_waiter_seconds", "How long the first in the queue has waited."), lambda s: s.oldest_waiter_seconds),
 )
+FLEET_UNREADABLE = Row("fleet_unreadable", "1 while the last reading of the fleet failed; its last size is kept.")
+FLEET_PROBING = Row("fleet_probing", "1 while the fleet has no room, or is not known: one call at a time tries.")
+ROUTING_WARNING = Row("routing_warning", "1 where the endpoint's routing does not keep calls apart; /status says why.")
+FLEET = (INSTANCES, FLEET_UNREADABLE, FLEET_PROBING, ROUTING_WARNING)
 COUNTERS = (REQUESTS, REFUSALS, UPSTREAM_ERRORS)
 HISTOGRAMS = (REQUEST_DURATION, QUEUE_WAIT, UPSTREAM_DURATION, UPSTREAM_FIRST_BYTE)
-GAUGES = (*(row for row, _ in STATE), INSTANCES, BUILD_INFO)
+GAUGES = (*(row for row, _ in STATE), *FLEET, BUILD_INFO)
+
+
+Fleets: TypeAlias = Mapping[Row, Mapping[str, Callable[[], float]]]
 
 
 class _StateCollector(Collector):
-    """Asks the limiters when Prometheus asks."""
+    """Asks limiters and fleets when Prometheus asks."""
 
-    def __init__(self, statistics: Mapping[str, Callable[[], Statistics]]) -> None:
+    def __init__(self, statistics: Mapping[str, Callable[[], Statistics]], fleets: Fleets) -> None:
         self._statistics = statistics
+        self._fleets = fleets
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         now = {endpoint: statistics() for endpoint, statistics in self._statistics.items()}
@@ -75,6 +84,11 @@ class _StateCollector(Collector):
             family = GaugeMetricFamily(PREFIX + row.name, row.help, labels=row.labels)
             for endpoint, statistics in now.items():
                 family.add_metric([endpoint], value(statistics))
+            yield family
+        for row, readings in self._fleets.items():
+            family = GaugeMetricFamily(PREFIX + row.name, row.help, labels=row.labels)
+            for endpoint, read in readings.items():
+                family.add_metric([endpoint], read())
             yield family
 
 
@@ -101,7 +115,7 @@ class Metrics:
 
     Args:
         version: the gateway's.
-        instances: by endpoint, how many instances serve it.
+        fleets: for each row of `FLEET`, its value by endpoint.
         statistics: by endpoint, its limiter's statistics.
         operations: the values of the label `operation`.
         errors: the values of the label `error`.
@@ -111,7 +125,7 @@ class Metrics:
         self,
         *,
         version: str,
-        instances: Mapping[str, int],
+        fleets: Fleets,
         statistics: Mapping[str, Callable[[], Statistics]],
         operations: Iterable[str],
         errors: Iterable[str],
@@ -125,10 +139,7 @@ class Metrics:
         self.upstream_duration = self._histogram(UPSTREAM_DURATION)
         self.upstream_first_byte = self._histogram(UPSTREAM_FIRST_BYTE)
         self._gauge(BUILD_INFO).labels(version).set(1)
-        gauge = self._gauge(INSTANCES)
-        for endpoint, count in instances.items():
-            gauge.labels(endpoint).set(count)
-        registry.register(_StateCollector(statistics))
+        registry.register(_StateCollector(statistics, fleets))
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)

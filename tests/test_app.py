@@ -1,16 +1,11 @@
 """The parts together: opening, draining, closing."""
 
 import asyncio
-import io
-import re
 import socket
 from contextlib import suppress
 
 import pytest
 
-from gateway.app import StartError, open_gateway
-from gateway.config import Config
-from gateway.log import make_logger
 from tests.stand import MakeStand, Stand, StandSettings
 from tests.waiting import until
 
@@ -107,15 +102,6 @@ async def test_a_drain_waits_for_orphans(make_stand: MakeStand) -> None:
 
     assert stand.counters("slow").work == 0
     assert running(stand) == 0
-
-
-async def test_capacity_that_follows_the_fleet_is_refused() -> None:
-    """`instances: auto` cannot be served yet: starting says so and how to go on."""
-    config = Config.model_validate({"aws": {"region": "eu-west-1"}, "endpoints": {"a": {"instances": "auto"}}})
-
-    with pytest.raises(StartError, match=re.escape("endpoints.a.instances: auto")):
-        async with open_gateway(config, make_logger(stream=io.StringIO())):
-            pass
 
 
 def loopback_hosts() -> list[str]:

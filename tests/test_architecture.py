@@ -9,7 +9,20 @@ ROOT = Path(__file__).parent.parent / "gateway"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("config", "errors", "models"),
-    ("router", "limiter", "turn", "body", "upstream", "sagemaker", "metrics", "log", "visit", "reply", "roster"),
+    (
+        "router",
+        "limiter",
+        "turn",
+        "capacity",
+        "body",
+        "upstream",
+        "sagemaker",
+        "metrics",
+        "log",
+        "visit",
+        "reply",
+        "roster",
+    ),
     ("proxy", "admin"),
     ("app",),
     ("cli",),

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -17,7 +18,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from gateway.errors import REASONS
 from gateway.limiter import Limiter
-from gateway.metrics import Metrics
+from gateway.metrics import FLEET, Metrics
 from gateway.models import Record, Statistics
 
 PREFIX = "sagemaker_gateway_"
@@ -41,6 +42,9 @@ TABLE = {
     "upstream_errors": ("counter", {"endpoint", "error"}),
     "capacity": ("gauge", {"endpoint"}),
     "instances": ("gauge", {"endpoint"}),
+    "fleet_unreadable": ("gauge", {"endpoint"}),
+    "fleet_probing": ("gauge", {"endpoint"}),
+    "routing_warning": ("gauge", {"endpoint"}),
     "running": ("gauge", {"endpoint"}),
     "orphaned": ("gauge", {"endpoint"}),
     "cooling": ("gauge", {"endpoint"}),
@@ -88,7 +92,10 @@ def make(statistics: Mapping[str, Callable[[], Statistics]] | None = None) -> Me
     """Metrics of two endpoints."""
     return Metrics(
         version="1.2.3",
-        instances=dict(zip(ENDPOINTS, (2, 3), strict=True)),
+        fleets={
+            row: {name: partial(float, size) for name, size in zip(ENDPOINTS, sizes, strict=True)}
+            for row, sizes in zip(FLEET, ((2, 3), (0, 0), (0, 0), (0, 0)), strict=True)
+        },
         statistics=statistics or {name: Limiter(capacity=1, max_waiting=1).statistics for name in ENDPOINTS},
         operations=OPERATIONS,
         errors=ERRORS,

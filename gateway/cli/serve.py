@@ -11,7 +11,7 @@ from prometheus_client import disable_created_metrics
 from gateway.app import StartError, open_gateway
 from gateway.cli.errors import fail
 from gateway.cli.loop import run
-from gateway.config import Config, ConfigError, load, unsupported
+from gateway.config import Config, ConfigError, load
 from gateway.log import adopt_libraries, make_logger
 
 
@@ -25,8 +25,6 @@ def serve(path: Path) -> None:
         config = load(path)
     except ConfigError as error:
         fail(str(error), code=2)
-    if problems := unsupported(config):
-        fail("\n".join(map(str, problems)), code=2)
     try:
         run(_serve(config))
     except StartError as error:

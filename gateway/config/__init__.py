@@ -1,7 +1,7 @@
 """The settings: typed, frozen, validated; one place for name, default, unit and meaning."""
 
 from gateway.config.file import load
-from gateway.config.notes import notes, unsupported
+from gateway.config.notes import notes
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import json_schema
 from gateway.config.settings import Aws, Config, Drain, Endpoint, Listen, Log, Queue, Route, Target
@@ -21,5 +21,4 @@ __all__ = [
     "json_schema",
     "load",
     "notes",
-    "unsupported",
 ]

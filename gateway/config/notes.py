@@ -1,4 +1,4 @@
-"""What a valid config means beyond its words, and what of it this release cannot serve yet."""
+"""What a valid config means beyond its words."""
 
 from collections.abc import Iterator
 
@@ -6,19 +6,9 @@ from gateway.config.problems import dotted
 from gateway.config.settings import Config
 
 
-def unsupported(config: Config) -> tuple[str, ...]:
-    """What the config asks for that this release cannot do, a sentence each; `serve` refuses to start with it."""
-    return tuple(
-        f"{dotted(('endpoints', key, 'instances'))}: auto comes alive in the next release; until then write the number "
-        "of instances, as `aws sagemaker describe-endpoint` tells it (ProductionVariants[].CurrentInstanceCount)"
-        for key, endpoint in config.endpoints.items()
-        if endpoint.instances == "auto"
-    )
-
-
 def notes(config: Config) -> tuple[str, ...]:
     """What the author of a valid config should know, a sentence each; none of it is a mistake."""
-    return (*unsupported(config), *_idle_targets(config), *_hidden(config), *_shared(config), *_impatient(config))
+    return (*_idle_targets(config), *_hidden(config), *_shared(config), *_impatient(config))
 
 
 def _idle_targets(config: Config) -> Iterator[str]:

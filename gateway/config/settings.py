@@ -92,6 +92,13 @@ class Aws(Settings):
     control_endpoint_url: Url | None = Field(
         None, description="Base URL of the SageMaker control plane (`Describe*`), where it is not AWS's own."
     )
+    refresh_seconds: float = Field(
+        30,
+        ge=1,
+        le=3600,
+        allow_inf_nan=False,
+        description="How often the fleet of an endpoint with `instances: auto` is read, about.",
+    )
 
 
 class Drain(Settings):

@@ -108,17 +108,6 @@ def test_a_missing_config_exits_2_without_a_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_auto_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    """`instances: auto` is known but not served yet."""
-    path = write_yaml(tmp_path / "gateway.yaml", CONFIG | {"endpoints": {"seed": {"instances": "auto"}}})
-
-    ended = serve(path)
-
-    assert ended.returncode == 2
-    assert "auto" in ended.stderr
-    assert "Traceback" not in ended.stderr
-
-
 async def test_a_taken_port_is_said(tmp_path: Path) -> None:
     """Exit code 1, the address, and no traceback."""
     async with running("serve", "--config", write_yaml(tmp_path / "first.yaml", CONFIG)) as first:

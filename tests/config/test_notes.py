@@ -1,26 +1,16 @@
 """What a valid config means beyond its words."""
 
-from gateway.config import Aws, Config, Drain, Endpoint, Route, Target, notes, unsupported
+from gateway.config import Aws, Config, Drain, Endpoint, Route, Target, notes
 
 AWS = Aws(region="eu-west-1")
 ONE = Endpoint(instances=1)
 
 
 def test_nothing_to_say_of_a_plain_config() -> None:
-    """A plain config has no notes, and all of it is served."""
+    """A plain config has no notes."""
     config = Config(aws=AWS, endpoints={"a": ONE}, routes={"a": Route(targets=(Target(endpoint="a"),))})
 
-    assert (notes(config), unsupported(config)) == ((), ())
-
-
-def test_auto_is_not_served_yet() -> None:
-    """`unsupported` names each such endpoint and what to write instead."""
-    config = Config(aws=AWS, endpoints={"a": ONE, "b": Endpoint(instances="auto")})
-
-    (sentence,) = unsupported(config)
-    assert sentence.startswith("endpoints.b.instances: auto")
-    assert "CurrentInstanceCount" in sentence
-    assert notes(config) == (sentence,)
+    assert notes(config) == ()
 
 
 def test_a_route_hides_an_endpoint_of_its_name() -> None:

@@ -1,0 +1,133 @@
+"""Capacity that follows the fleet, end to end: the emulator scales, the gateway's permits follow."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.app import Gateway, StartError, open_gateway
+from gateway.config import Config
+from gateway.emulator import Emulator, EmulatorSettings
+from gateway.log import make_logger
+from tests.stand import REGION
+from tests.waiting import until
+
+SLOW = {"instances": 2, "model": {"seconds": 0.05}}
+
+
+@asynccontextmanager
+async def following(**fleet: Any) -> AsyncIterator[tuple[Emulator, Gateway, aiohttp.ClientSession]]:
+    """A gateway that follows the fleet of one endpoint, reading it every second."""
+    settings = {"listen": {"port": 0}, "region": REGION, "endpoints": {"seed": {**SLOW, **fleet}}}
+    async with Emulator(EmulatorSettings.model_validate(settings)) as emulator:
+        config = Config.model_validate(
+            {
+                "listen": {"port": 0},
+                "aws": {
+                    "region": REGION,
+                    "endpoint_url": emulator.url,
+                    "control_endpoint_url": emulator.url,
+                    "refresh_seconds": 1,
+                },
+                "endpoints": {"seed": {"instances": "auto"}},
+            }
+        )
+        async with (
+            open_gateway(config, make_logger(stream=io.StringIO())) as gateway,
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+        ):
+            yield emulator, gateway, session
+
+
+def capacity(gateway: Gateway) -> int:
+    """How many calls may run now."""
+    return gateway.limiters["seed"].statistics().capacity
+
+
+async def test_permits_follow_a_fleet_under_load() -> None:
+    """2, 4, 1 instances with 12 callers all the time: no call fails, and the fleet never has more than it can do.
+
+    When it shrinks, calls that run then are excepted, and so is the moment until that is read.
+    """
+    async with following() as (emulator, gateway, session):
+        statuses: set[int] = set()
+        stop = asyncio.Event()
+
+        async def call_on_and_on() -> None:
+            while not stop.is_set():
+                async with session.post(f"{gateway.url}/endpoints/seed/invocations", data=b"{}") as response:
+                    statuses.add(response.status)
+
+        callers = [asyncio.create_task(call_on_and_on()) for _ in range(12)]
+        peaks = []
+        for count in (2, 4, 1):
+            await emulator.scale("seed", count)
+            await until(lambda count=count: capacity(gateway) == count)  # type: ignore[misc]
+            await until(lambda count=count: emulator.counters("seed").work <= count)  # type: ignore[misc]
+            emulator.reset()
+            await until(lambda: emulator.counters("seed").calls >= 40)
+            peaks.append(emulator.counters("seed").peak_work)
+        stop.set()
+        await asyncio.gather(*callers)
+
+    assert statuses == {200}
+    assert peaks == [2, 4, 1]
+
+
+async def test_a_fleet_that_is_about_to_shrink_gets_no_more_than_it_will_have() -> None:
+    """Fewer instances are asked for, and all are still there: the permits are those of the fewer already."""
+    async with following() as (emulator, gateway, _):
+        before = capacity(gateway)
+        scaling = asyncio.create_task(emulator.scale("seed", 1, describe_delay_seconds=60))
+        await until(lambda: capacity(gateway) == 1)
+        scaling.cancel()
+        await asyncio.gather(scaling, return_exceptions=True)
+
+    assert before == 2
+
+
+async def test_a_fleet_that_cannot_be_read_is_taken_to_be_as_it_was() -> None:
+    """Throttled Describe calls change nothing but a metric, and `/status` says why."""
+    async with following() as (emulator, gateway, session):
+        emulator.switch_describe("seed", throttled=True)
+
+        async def fleet() -> dict[str, Any]:
+            async with session.get(f"{gateway.url}/status") as response:
+                found: dict[str, Any] = (await response.json())["endpoints"]["seed"]["fleet"]
+                return found
+
+        async with asyncio.timeout(10):
+            while (await fleet())["problem"] is None:
+                await asyncio.sleep(0.05)
+        problem = (await fleet())["problem"]
+        async with session.get(f"{gateway.url}/metrics") as response:
+            metrics = await response.text()
+        kept = capacity(gateway)
+
+    assert "hrottl" in problem
+    assert kept == 2
+    assert 'sagemaker_gateway_fleet_unreadable{endpoint="seed"} 1.0' in metrics
+    assert 'sagemaker_gateway_instances{endpoint="seed"} 2.0' in metrics
+
+
+async def test_without_permission_to_describe_it_does_not_start() -> None:
+    """And names the IAM action that is missing."""
+    with pytest.raises(StartError, match="sagemaker:DescribeEndpoint"):
+        async with following(describe_denied=True):
+            pass
+
+
+async def test_random_routing_is_warned_of() -> None:
+    """A permit per instance does not keep calls apart then: metric and `/status` say so, with the remedy."""
+    async with following(routing="RANDOM") as (_, gateway, session):
+        async with session.get(f"{gateway.url}/status") as response:
+            warning = (await response.json())["endpoints"]["seed"]["fleet"]["routing_warning"]
+        async with session.get(f"{gateway.url}/metrics") as response:
+            metrics = await response.text()
+
+    assert "LEAST_OUTSTANDING_REQUESTS" in warning
+    assert 'sagemaker_gateway_routing_warning{endpoint="seed"} 1.0' in metrics
