@@ -1,6 +1,7 @@
 """`serve`: the gateway as a process, from a config file to its last call."""
 
 import asyncio
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -45,6 +46,9 @@ async def _serve(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     async with open_gateway(config, log) as gateway:
+        # What was imported lives as long as the process: a full collection need not hold the loop to look at it.
+        gc.collect()
+        gc.freeze()
         click.echo(f"listening on {gateway.url}")
         sys.stdout.flush()
         await first.wait()
