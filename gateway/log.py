@@ -1,5 +1,6 @@
 """Structured logs on standard error: JSON for machines, colours for a terminal; one line per request."""
 
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -52,7 +53,7 @@ def make_logger(*, level: str = "info", style: str = "auto", stream: TextIO = sy
         if console
         else [
             structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(serializer=_encode),
         ]
     )
     logger: FilteringBoundLogger = structlog.wrap_logger(
@@ -62,6 +63,14 @@ def make_logger(*, level: str = "info", style: str = "auto", stream: TextIO = sy
         context_class=dict,
     )
     return logger
+
+
+# json.dumps with arguments makes an encoder for each line.
+_ENCODER = json.JSONEncoder(default=repr)
+
+
+def _encode(event: EventDict, **_options: object) -> str:
+    return _ENCODER.encode(event)
 
 
 def _escape(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
