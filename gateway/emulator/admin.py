@@ -1,4 +1,4 @@
-"""What AWS does not have, under `/_emulator`: the counters, and the hands on the endpoints, unsigned."""
+"""What AWS does not have, under `/_emulator`: the counters, and the hands on endpoints and keys, unsigned."""
 
 import base64
 import dataclasses
@@ -11,10 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from gateway.emulator.backlog import AsyncResults
 from gateway.emulator.deployment import Deployment
+from gateway.emulator.endpoint import Endpoint
 from gateway.emulator.faults import Fault
 from gateway.emulator.ledger import Ledger
 from gateway.emulator.refusals import RefusedError, common, invalid
-from gateway.emulator.settings import Seconds
+from gateway.emulator.settings import CredentialSettings, Seconds
+from gateway.emulator.signatures import Verifier
 
 KNOWN = (
     "GET /_emulator/endpoints",
@@ -23,10 +25,13 @@ KNOWN = (
     "POST /_emulator/endpoints/NAME/scale",
     "POST /_emulator/endpoints/NAME/describe",
     "GET, POST and DELETE /_emulator/endpoints/NAME/faults",
+    "POST /_emulator/endpoints/NAME/VARIANT-OR-COMPONENT/scale",
+    "GET and POST /_emulator/credentials",
+    "POST /_emulator/credentials/ACCESS-KEY-ID/expire",
 )
 
-
 Wanted = TypeVar("Wanted")
+Found = TypeVar("Found")
 
 
 class _Order(BaseModel):
@@ -34,7 +39,7 @@ class _Order(BaseModel):
 
 
 class Scaling(_Order):
-    """How many instances an endpoint should have, and how much later a change is shown."""
+    """How many instances a fleet should have, and how much later a change is shown."""
 
     instances: int = Field(ge=0)
     describe_delay_seconds: Seconds = 0.0
@@ -52,13 +57,17 @@ class Admin:
 
     def __init__(
         self,
+        endpoints: Mapping[str, Endpoint],
         deployments: Mapping[str, Deployment],
         ledgers: Mapping[str, Ledger],
         results: AsyncResults,
+        verifier: Verifier,
     ) -> None:
+        self._endpoints = endpoints
         self._deployments = deployments
-        self._results = results
         self._ledgers = ledgers
+        self._results = results
+        self._verifier = verifier
 
     def answer(self, method: str, path: list[str], body: bytes) -> web.Response | None:
         """The answer to a request, or None when there is no such thing.
@@ -76,14 +85,18 @@ class Admin:
                 counters = {name: dataclasses.asdict(ledger.counters()) for name, ledger in self._ledgers.items()}
                 return web.json_response(counters)
             case "POST", ["reset"]:
-                for ledger in self._ledgers.values():
-                    ledger.reset()
-                return web.Response(status=204)
-            case (_, ["endpoints", name, what]):
-                return self._on_endpoint(method, name, what, body)
+                return self._reset()
             case "GET", ["async", inference_id]:
                 return self._async_result(unquote(inference_id))
-        return None
+            case _, ["credentials", *rest]:
+                return self._on_credentials(method, rest, body)
+        return self._on_endpoint(method, path, body)
+
+    def _reset(self) -> web.Response:
+        self._verifier.reset()
+        for ledger in self._ledgers.values():
+            ledger.reset()
+        return web.Response(status=204)
 
     def _async_result(self, inference_id: str) -> web.Response:
         result = self._results.get(inference_id)
@@ -91,18 +104,21 @@ class Admin:
             raise RefusedError(common(404, "ResourceNotFound", f"there is no asynchronous call {inference_id}"))
         return web.json_response({**dataclasses.asdict(result), "body": base64.b64encode(result.body).decode()})
 
-    def _on_endpoint(self, method: str, name: str, what: str, body: bytes) -> web.Response | None:
-        match method, what:
-            case "POST", "scale":
-                deployment, scaling = self._deployment(name), parsed(Scaling, body)
-                deployment.begin_scaling(scaling.instances, describe_delay_seconds=scaling.describe_delay_seconds)
-                return web.json_response(scaling.model_dump(), status=202)
-            case "POST", "describe":
-                deployment, switches = self._deployment(name), parsed(Describing, body)
-                deployment.describe_throttled, deployment.describe_denied = switches.throttled, switches.denied
+    def _scale(self, name: str, body: bytes) -> web.Response:
+        deployment, scaling = _known("fleet", name, self._deployments), parsed(Scaling, body)
+        deployment.begin_scaling(scaling.instances, describe_delay_seconds=scaling.describe_delay_seconds)
+        return web.json_response(scaling.model_dump(), status=202)
+
+    def _on_endpoint(self, method: str, path: list[str], body: bytes) -> web.Response | None:
+        match method, path:
+            case "POST", ["endpoints", *name, "scale"]:
+                return self._scale("/".join(name), body)
+            case "POST", ["endpoints", name, "describe"]:
+                endpoint, switches = _known("endpoint", name, self._endpoints), parsed(Describing, body)
+                endpoint.describe_throttled, endpoint.describe_denied = switches.throttled, switches.denied
                 return web.json_response(switches.model_dump())
-            case (("GET" | "POST" | "DELETE"), "faults"):
-                faults = self._deployment(name).endpoint.faults
+            case (("GET" | "POST" | "DELETE"), ["endpoints", name, "faults"]):
+                faults = _known("endpoint", name, self._endpoints).faults
                 if method == "POST":
                     faults.inject(*parsed(list[Fault], body))
                 elif method == "DELETE":
@@ -110,12 +126,25 @@ class Admin:
                 return web.json_response([fault.model_dump() for fault in faults.pending])
         return None
 
-    def _deployment(self, name: str) -> Deployment:
-        deployment = self._deployments.get(name)
-        if deployment is None:
-            known = ", ".join(self._deployments)
-            raise RefusedError(common(404, "ResourceNotFound", f"there is no endpoint {name}, only {known}"))
-        return deployment
+    def _on_credentials(self, method: str, path: list[str], body: bytes) -> web.Response | None:
+        match method, path:
+            case "GET", []:
+                pass
+            case "POST", []:
+                self._verifier.accept(parsed(CredentialSettings, body))
+            case "POST", [access_key_id, "expire"]:
+                _known("key pair", access_key_id, self._verifier.counters())
+                self._verifier.expire(access_key_id)
+            case _:
+                return None
+        return web.json_response({name: dataclasses.asdict(each) for name, each in self._verifier.counters().items()})
+
+
+def _known(kind: str, name: str, among: Mapping[str, Found]) -> Found:
+    """What has this name; the refusal of one that is unknown tells those that are not."""
+    if name not in among:
+        raise RefusedError(common(404, "ResourceNotFound", f"there is no {kind} {name}, only {', '.join(among)}"))
+    return among[name]
 
 
 def parsed(wanted: type[Wanted], body: bytes) -> Wanted:

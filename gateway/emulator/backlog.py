@@ -1,4 +1,4 @@
-"""Asynchronous calls: each endpoint's own queue of them, and what became of each, kept in memory in place of S3."""
+"""Asynchronous calls: each fleet's own queue of them, and what became of each, kept in memory in place of S3."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -72,9 +72,9 @@ class AsyncResults:
 
 
 class Backlog:
-    """The queue of one endpoint: first come first served, as many at a time as its fleet has room for."""
+    """The queue of one fleet: first come first served, as many at a time as it has room for."""
 
-    def __init__(self, *, capacity: Callable[[], int], submit: Callable[[Call, Work], None], ledger: Ledger) -> None:
+    def __init__(self, *, capacity: Callable[[], int], submit: Callable[[Call, Work], object], ledger: Ledger) -> None:
         self._capacity = capacity
         self._submit = submit
         self._ledger = ledger

@@ -1,6 +1,7 @@
-"""The control plane: DescribeEndpoint and DescribeEndpointConfig, as far as they tell what is deployed.
+"""The control plane: describes endpoints, endpoint configs and inference components, as far as they are deployed.
 
-https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html (protocol: AWS JSON 1.1).
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html and
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeInferenceComponent.html (protocol: AWS JSON 1.1).
 """
 
 import json
@@ -9,8 +10,10 @@ from datetime import datetime
 from typing import Any
 
 from gateway.emulator.deployment import Deployment
+from gateway.emulator.endpoint import Endpoint
+from gateway.emulator.plan import variants_of
 from gateway.emulator.refusals import RefusedError, control_plane
-from gateway.emulator.runtime import VARIANT
+from gateway.emulator.settings import ServerlessSettings, VariantSettings
 
 TARGET = "SageMaker."
 CONFIG_SUFFIX = "-config"
@@ -18,15 +21,23 @@ CONFIG_SUFFIX = "-config"
 
 
 class ControlPlane:
-    """Describes the endpoints; they are in service from the start."""
+    """Describes what there is; it is in service from the start."""
 
     def __init__(
-        self, deployments: Mapping[str, Deployment], *, region: str, account_id: str, created_at: datetime
+        self, endpoints: Mapping[str, Endpoint], *, region: str, account_id: str, created_at: datetime
     ) -> None:
-        self._deployments = deployments
-        self._user = f"arn:aws:iam::{account_id}:user/emulator"
+        self._endpoints = endpoints
+        self._homes = {
+            component: name for name, each in endpoints.items() for component in each.settings.inference_components
+        }
+        self._account = f"arn:aws:iam::{account_id}"
         self._arn = f"arn:aws:sagemaker:{region}:{account_id}"
         self._created_at = created_at.timestamp()
+        self._actions = {
+            "DescribeEndpoint": ("EndpointName", self._describe_endpoint),
+            "DescribeEndpointConfig": ("EndpointConfigName", self._describe_endpoint_config),
+            "DescribeInferenceComponent": ("InferenceComponentName", self._describe_component),
+        }
 
     def answer(self, target: str | None, body: bytes) -> dict[str, Any]:
         """The answer to an action.
@@ -36,76 +47,124 @@ class ControlPlane:
             body: The parameters as JSON.
 
         Raises:
-            RefusedError: The action, its parameters or the endpoint are unknown.
+            RefusedError: The action, its parameters, or what it asks for are unknown.
         """
         action = (target or "").removeprefix(TARGET)
-        if action == "DescribeEndpoint":
-            name = _parameter(body, "EndpointName")
-            return self._describe_endpoint(name)
-        if action == "DescribeEndpointConfig":
-            name = _parameter(body, "EndpointConfigName")
-            return self._describe_endpoint_config(name)
-        known = f"{TARGET}DescribeEndpoint and {TARGET}DescribeEndpointConfig"
+        if action in self._actions:
+            parameter, describe = self._actions[action]
+            return describe(_parameter(body, parameter))
+        known = " and ".join(TARGET + name for name in self._actions)
         message = f"X-Amz-Target {target!r} is unknown here; the emulator knows {known}"
         raise RefusedError(control_plane("UnknownOperationException", message))
 
     def _describe_endpoint(self, name: str) -> dict[str, Any]:
-        deployment = self._deployments.get(name)
+        endpoint = self._endpoints.get(name)
         arn = f"{self._arn}:endpoint/{name.lower()}"
-        if deployment is None:
+        if endpoint is None:
             raise RefusedError(control_plane("ValidationException", f'Could not find endpoint "{arn}".'))
-        self._check_switches(deployment, "DescribeEndpoint", arn)
+        self._check_switches(endpoint, "DescribeEndpoint", arn)
+        variants = {} if endpoint.settings.inference_components else endpoint.deployments
+        changed_at = [each.modified_at for each in variants.values()]
+        updating = any(each.status == "Updating" for each in variants.values())
         return {
             "EndpointName": name,
             "EndpointArn": arn,
             "EndpointConfigName": name + CONFIG_SUFFIX,
-            "EndpointStatus": deployment.status,
+            "EndpointStatus": "Updating" if updating else "InService",
             "ProductionVariants": [
                 {
-                    "VariantName": VARIANT,
-                    "CurrentInstanceCount": deployment.current,
-                    "DesiredInstanceCount": deployment.desired,
-                    "CurrentWeight": 1.0,
-                    "DesiredWeight": 1.0,
-                    "RoutingConfig": {"RoutingStrategy": deployment.settings.routing},
+                    "VariantName": variant,
+                    **_counts(settings, variants.get(variant)),
+                    "CurrentWeight": settings.weight,
+                    "DesiredWeight": settings.weight,
+                    "RoutingConfig": {"RoutingStrategy": settings.routing},
                 }
+                for variant, settings in variants_of(endpoint.settings).items()
             ],
             "CreationTime": self._created_at,
-            "LastModifiedTime": max(self._created_at, deployment.modified_at),
+            "LastModifiedTime": max([self._created_at, *changed_at]),
         }
 
     def _describe_endpoint_config(self, config_name: str) -> dict[str, Any]:
         name = config_name.removesuffix(CONFIG_SUFFIX)
-        deployment = self._deployments.get(name)
+        endpoint = self._endpoints.get(name)
         arn = f"{self._arn}:endpoint-config/{config_name.lower()}"
-        if deployment is None or name == config_name:
+        if endpoint is None or name == config_name:
             raise RefusedError(control_plane("ValidationException", f'Could not find endpoint configuration "{arn}".'))
-        self._check_switches(deployment, "DescribeEndpointConfig", arn)
-        settings = deployment.settings
+        self._check_switches(endpoint, "DescribeEndpointConfig", arn)
+        hosts_components = bool(endpoint.settings.inference_components)
         return {
             "EndpointConfigName": config_name,
             "EndpointConfigArn": arn,
+            # Instances that host components have no model of their own, and a role to fetch the models of those.
+            **({"ExecutionRoleArn": f"{self._account}:role/emulator"} if hosts_components else {}),
             "ProductionVariants": [
                 {
-                    "VariantName": VARIANT,
-                    "ModelName": f"{name}-model",
-                    "InitialInstanceCount": settings.instances,
-                    "InitialVariantWeight": 1.0,
+                    "VariantName": variant,
+                    **({} if hosts_components else {"ModelName": f"{name}-model"}),
+                    **_initial_counts(settings),
+                    "InitialVariantWeight": settings.weight,
                     "RoutingConfig": {"RoutingStrategy": settings.routing},
                 }
+                for variant, settings in variants_of(endpoint.settings).items()
             ],
             "CreationTime": self._created_at,
         }
 
-    def _check_switches(self, deployment: Deployment, action: str, arn: str) -> None:
-        if deployment.describe_throttled:
+    def _describe_component(self, name: str) -> dict[str, Any]:
+        home = self._homes.get(name)
+        arn = f"{self._arn}:inference-component/{name.lower()}"
+        if home is None:
+            raise RefusedError(control_plane("ValidationException", f'Could not find inference component "{arn}".'))
+        endpoint = self._endpoints[home]
+        self._check_switches(endpoint, "DescribeInferenceComponent", arn)
+        deployment = endpoint.deployments[name]
+        return {
+            "InferenceComponentName": name,
+            "InferenceComponentArn": arn,
+            "EndpointName": home,
+            "EndpointArn": f"{self._arn}:endpoint/{home.lower()}",
+            "VariantName": deployment.plan.variant,
+            "InferenceComponentStatus": deployment.status,
+            "Specification": {
+                "ModelName": f"{name}-model",
+                "ComputeResourceRequirements": {"NumberOfCpuCoresRequired": 1.0, "MinMemoryRequiredInMb": 1024},
+            },
+            "RuntimeConfig": {"CurrentCopyCount": deployment.current, "DesiredCopyCount": deployment.desired},
+            "CreationTime": self._created_at,
+            "LastModifiedTime": max(self._created_at, deployment.modified_at),
+        }
+
+    def _check_switches(self, endpoint: Endpoint, action: str, arn: str) -> None:
+        if endpoint.describe_throttled:
             raise RefusedError(control_plane("ThrottlingException", "Rate exceeded"))
-        if deployment.describe_denied:
+        if endpoint.describe_denied:
             message = (
-                f"User: {self._user} is not authorized to perform: sagemaker:{action} on resource: {arn} because no "
-                f"identity-based policy allows the sagemaker:{action} action"
+                f"User: {self._account}:user/emulator is not authorized to perform: sagemaker:{action} on resource: "
+                f"{arn} because no identity-based policy allows the sagemaker:{action} action"
             )
             raise RefusedError(control_plane("AccessDeniedException", message))
+
+
+def _counts(settings: VariantSettings, deployment: Deployment | None) -> dict[str, Any]:
+    """What a variant has and should have; one that only hosts components has what it was deployed with."""
+    current, desired = (deployment.current, deployment.desired) if deployment else (settings.instances,) * 2
+    if settings.serverless is None:
+        return {"CurrentInstanceCount": current, "DesiredInstanceCount": desired}
+    return {
+        "CurrentServerlessConfig": _serverless(settings.serverless, current),
+        "DesiredServerlessConfig": _serverless(settings.serverless, desired),
+    }
+
+
+def _initial_counts(settings: VariantSettings) -> dict[str, Any]:
+    if settings.serverless is None:
+        return {"InitialInstanceCount": settings.instances}
+    return {"ServerlessConfig": _serverless(settings.serverless, settings.serverless.max_concurrency)}
+
+
+def _serverless(settings: ServerlessSettings, max_concurrency: int) -> dict[str, int]:
+    return {"MemorySizeInMB": settings.memory_mb, "MaxConcurrency": max_concurrency}
 
 
 def _parameter(body: bytes, key: str) -> str:

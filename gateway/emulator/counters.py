@@ -1,4 +1,4 @@
-"""What really happened at an endpoint, in numbers: calls, work, and instance time."""
+"""What really happened, in numbers: the calls, the work and the instance time of an endpoint, the use of a key."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class PeriodCounters:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """One endpoint since the last reset; all times in seconds.
+    """One endpoint, or one of its fleets, since the last reset; all times in seconds.
 
     Attributes:
         calls: Calls accepted at the front.
@@ -44,7 +44,7 @@ class Counters:
         model_errors: Calls answered 424 because the container said no, or was lost.
         timed_out: Calls answered 424 because the time limit passed.
         hung_up: Calls whose caller left before the answer.
-        throttled: Calls refused for `throttle_above`; they are not among `calls`.
+        throttled: Calls refused for `throttle_above` or `max_concurrency`; they are not among `calls`.
         faulted: Calls that a fault on demand happened to; those that it refused are not among `calls`.
         asynchronous: Asynchronous calls accepted; they are not among `calls`, and nobody waits for them.
         backlog: Those of them that wait in the endpoint's own queue now.
@@ -52,6 +52,7 @@ class Counters:
         busy_instance_seconds: Container time spent, calls that run now included.
         wasted_instance_seconds: Container time spent on finished calls whose answer nobody received.
         no_capacity: Calls refused because there was no instance.
+        in_session: Calls that had to go to the instance of their session, the first of each session not included.
         span_seconds: From the first arrival to the last finished work.
         instances: The same by instance, those that have been removed included.
         periods: The peaks by the number of instances in service, in order; the last one is now.
@@ -72,6 +73,7 @@ class Counters:
     faulted: int
     asynchronous: int
     no_capacity: int
+    in_session: int
     backlog: int
     peak_backlog: int
     busy_instance_seconds: float
@@ -79,3 +81,18 @@ class Counters:
     span_seconds: float
     instances: tuple[InstanceCounters, ...]
     periods: tuple[PeriodCounters, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCounters:
+    """One key pair since the last reset.
+
+    Attributes:
+        expired: Whether it is refused now.
+        accepted: Requests with a good signature by it.
+        refused: Requests answered ExpiredTokenException.
+    """
+
+    expired: bool
+    accepted: int
+    refused: int

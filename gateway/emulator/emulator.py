@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from types import TracebackType
@@ -14,18 +14,18 @@ from gateway.emulator.admin import Admin
 from gateway.emulator.backlog import AsyncResult, AsyncResults
 from gateway.emulator.container import Container, open_session
 from gateway.emulator.control import ControlPlane
-from gateway.emulator.counters import Counters
-from gateway.emulator.deployment import Deployment, instance_of
+from gateway.emulator.counters import Counters, KeyCounters
+from gateway.emulator.deployment import Deployment
 from gateway.emulator.endpoint import Endpoint
 from gateway.emulator.errors import StartError
 from gateway.emulator.faults import Fault
-from gateway.emulator.fleet import Fleet
 from gateway.emulator.front import Front
 from gateway.emulator.launch import Launcher
-from gateway.emulator.ledger import Ledger
+from gateway.emulator.ledger import Ledger, open_ledgers
+from gateway.emulator.plan import fleets_of
 from gateway.emulator.refusals import AccountRefusals
 from gateway.emulator.runtime import Runtime
-from gateway.emulator.settings import EmulatorSettings
+from gateway.emulator.settings import CredentialSettings, EmulatorSettings
 from gateway.emulator.signatures import Verifier
 
 BACKLOG = 4096
@@ -44,7 +44,7 @@ class Emulator:
         settings: What to emulate; see `EmulatorSettings`.
         clock: Seconds for the counters, monotonic.
         wall_clock: The time that signatures are held against, with a time zone.
-        seed: Makes the choices of RANDOM routing repeatable.
+        seed: Makes the choices of RANDOM routing, and the dealing of calls to variants, repeatable.
 
     Raises:
         StartError: On entering, when an instance or the listener does not come up; nothing is left running.
@@ -61,9 +61,17 @@ class Emulator:
         self._settings = settings
         self._wall_clock = wall_clock
         self._chance = random.Random(seed)  # noqa: S311 (a routing strategy, not a secret)
-        self._ledgers = {
-            name: Ledger(instances=each.instances, clock=clock) for name, each in settings.endpoints.items()
-        }
+        self._plans = {name: fleets_of(name, each) for name, each in settings.endpoints.items()}
+        self._ledgers: dict[str, Ledger] = {}
+        for name, plans in self._plans.items():
+            self._ledgers |= open_ledgers(name, {plan.name: plan.size for plan in plans.values()}, clock)
+        self._verifier = Verifier(
+            settings.credentials,
+            region=settings.region,
+            skew_seconds=settings.clock_skew_seconds,
+            wall_clock=wall_clock,
+        )
+        self._endpoints: dict[str, Endpoint] = {}
         self._deployments: dict[str, Deployment] = {}
         self._results = AsyncResults()
         self._stack = AsyncExitStack()
@@ -77,23 +85,45 @@ class Emulator:
         return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
 
     def counters(self, name: str) -> Counters:
-        """What has happened at an endpoint since the last reset; KeyError for an unknown name."""
+        """What has happened since the last reset; KeyError for an unknown name.
+
+        Args:
+            name: An endpoint, or one of its fleets: `endpoint/variant` or `endpoint/component`.
+        """
         return self._ledgers[name].counters()
 
+    def key_counters(self, access_key_id: str) -> KeyCounters:
+        """What has been signed with a key pair since the last reset; KeyError for an unknown id."""
+        return self._verifier.counters()[access_key_id]
+
     def reset(self) -> None:
-        """Set the counters of all endpoints to zero, and their peaks to what is the case."""
+        """Set all counters to zero, and their peaks to what is the case."""
+        self._verifier.reset()
         for ledger in self._ledgers.values():
             ledger.reset()
 
+    def accept(self, pair: CredentialSettings) -> None:
+        """From now on this key pair is good, in place of what was known under its id."""
+        self._verifier.accept(pair)
+
+    def expire(self, access_key_id: str) -> None:
+        """From now on what this key pair signs is answered ExpiredTokenException; KeyError for an unknown id.
+
+        Like all that is about signatures, it changes nothing when the settings say not to verify them.
+        """
+        self._verifier.expire(access_key_id)
+
     async def scale(self, name: str, instances: int, *, describe_delay_seconds: float = 0) -> None:
-        """Give an endpoint more or fewer instances, and return when that is done; valid while the emulator runs.
+        """Give a fleet more or fewer instances, and return when that is done; valid while the emulator runs.
 
         An added instance gets calls as soon as it is up. A removed one finishes what it was given, and is stopped.
 
         Args:
-            name: The endpoint; KeyError for an unknown one.
-            instances: How many there should be; with none, calls are refused for want of capacity.
-            describe_delay_seconds: How much later than it happens a change is shown by DescribeEndpoint.
+            name: An endpoint that is one fleet, or else `endpoint/variant` or `endpoint/component`; KeyError for an
+                unknown one.
+            instances: How many instances or copies there should be, or calls at once if it is serverless; with none,
+                calls are refused for want of capacity.
+            describe_delay_seconds: How much later than it happens a change is shown by the control plane.
 
         Raises:
             StartError: An instance did not come up.
@@ -101,9 +131,12 @@ class Emulator:
         await self._deployments[name].scale(instances, describe_delay_seconds=describe_delay_seconds)
 
     def switch_describe(self, name: str, *, throttled: bool = False, denied: bool = False) -> None:
-        """Let the control plane refuse to describe an endpoint, or describe it again; KeyError for an unknown name."""
-        deployment = self._deployments[name]
-        deployment.describe_throttled, deployment.describe_denied = throttled, denied
+        """Let the control plane refuse to describe an endpoint and its components, or describe them again.
+
+        KeyError for an unknown name.
+        """
+        endpoint = self._endpoints[name]
+        endpoint.describe_throttled, endpoint.describe_denied = throttled, denied
 
     def async_result(self, inference_id: str) -> AsyncResult | None:
         """What has become of an asynchronous call, or None for an unknown id."""
@@ -116,27 +149,19 @@ class Emulator:
             name: The endpoint; KeyError for an unknown one.
             faults: Each a `Fault`, or its fields as a mapping such as `{"fault": "throttle"}`.
         """
-        self._deployments[name].endpoint.faults.inject(*(Fault.model_validate(fault) for fault in faults))
+        self._endpoints[name].faults.inject(*(Fault.model_validate(fault) for fault in faults))
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(open_session())
             launcher = Launcher(session)
             stack.push_async_callback(launcher.stop)
-            containers = await launcher.start(self._settings.endpoints)
-            endpoints = {name: self._endpoint(name, behind) for name, behind in containers.items()}
-            for name, endpoint in endpoints.items():
-                stack.push_async_callback(endpoint.close)
-                self._deployments[name] = Deployment(
-                    name,
-                    self._settings.endpoints[name],
-                    endpoint,
-                    launcher=launcher,
-                    ledger=self._ledgers[name],
-                    wall_clock=self._wall_clock,
-                )
-                stack.push_async_callback(self._deployments[name].close)
-            runner = web.ServerRunner(self._server(endpoints), shutdown_timeout=SHUTDOWN_SECONDS)
+            containers = await launcher.start(plan for plans in self._plans.values() for plan in plans.values())
+            for name in self._plans:
+                self._endpoints[name] = self._endpoint(name, containers, launcher)
+            for deployment in self._deployments.values():
+                stack.push_async_callback(deployment.close)
+            runner = web.ServerRunner(self._server(), shutdown_timeout=SHUTDOWN_SECONDS)
             stack.push_async_callback(runner.cleanup)
             self._port = await self._listen(runner)
             self._stack = stack.pop_all()
@@ -147,32 +172,43 @@ class Emulator:
     ) -> None:
         await self._stack.aclose()
 
-    def _endpoint(self, name: str, containers: list[Container]) -> Endpoint:
-        settings, ledger = self._settings.endpoints[name], self._ledgers[name]
-        instances = [instance_of(settings, index, container, ledger) for index, container in enumerate(containers)]
-        return Endpoint(settings, fleet=Fleet(instances, routing=settings.routing, chance=self._chance), ledger=ledger)
-
-    def _server(self, endpoints: dict[str, Endpoint]) -> web.Server:
-        settings = self._settings
-        account = AccountRefusals(region=settings.region, account_id=settings.account_id)
-        verifier = Verifier(
-            settings.credentials,
-            region=settings.region,
-            skew_seconds=settings.clock_skew_seconds,
+    def _endpoint(self, name: str, containers: Mapping[str, Iterable[Container]], launcher: Launcher) -> Endpoint:
+        deployments = {
+            part: Deployment(
+                plan,
+                containers[plan.name],
+                launcher=launcher,
+                ledger=self._ledgers[plan.name],
+                chance=self._chance,
+                wall_clock=self._wall_clock,
+            )
+            for part, plan in self._plans[name].items()
+        }
+        self._deployments |= {each.plan.name: each for each in deployments.values()}
+        return Endpoint(
+            name,
+            self._settings.endpoints[name],
+            deployments=deployments,
+            ledger=self._ledgers[name],
+            chance=self._chance,
             wall_clock=self._wall_clock,
         )
+
+    def _server(self) -> web.Server:
+        settings = self._settings
+        account = AccountRefusals(region=settings.region, account_id=settings.account_id)
         control = ControlPlane(
-            self._deployments,
+            self._endpoints,
             region=settings.region,
             account_id=settings.account_id,
             created_at=self._wall_clock(),
         )
         bucket = f"s3://sagemaker-{settings.region}-{settings.account_id}"
         front = Front(
-            Runtime(endpoints, account, self._results, bucket=bucket),
+            Runtime(self._endpoints, account, self._results, bucket=bucket),
             control,
-            Admin(self._deployments, self._ledgers, self._results),
-            verifier if settings.verify_signatures else None,
+            Admin(self._endpoints, self._deployments, self._ledgers, self._results, self._verifier),
+            self._verifier if settings.verify_signatures else None,
         )
         return web.Server(
             front.handle,

@@ -1,17 +1,21 @@
 """One endpoint: lets calls in, waits for their outcome no longer than the time limit, and has it all counted."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 
-from gateway.emulator.backlog import Backlog
 from gateway.emulator.container import SUCCESS, Answer, Failure, Invocation, Outcome
+from gateway.emulator.deployment import Deployment
 from gateway.emulator.faults import NO_FAULT, Fault, Faults
-from gateway.emulator.fleet import Fleet, NoCapacityError
+from gateway.emulator.fleet import NoCapacityError
 from gateway.emulator.frames import Framer
 from gateway.emulator.ledger import Call, Ledger
+from gateway.emulator.sessions import Sessions
 from gateway.emulator.settings import EndpointSettings
 from gateway.emulator.stream import LiveStream
+from gateway.emulator.traffic import Destination, Traffic
 from gateway.emulator.work import Exchange, Pipe
 
 
@@ -20,20 +24,49 @@ class ThrottledError(Exception):
 
 
 class Endpoint:
-    """The front of a fleet. It owns the caller's wait, not the work: that belongs to the instance, and runs on."""
+    """The front of some fleets. It owns the caller's wait, not the work: that belongs to the instance, and runs on.
 
-    def __init__(self, settings: EndpointSettings, *, fleet: Fleet, ledger: Ledger) -> None:
+    Args:
+        name: Its name.
+        settings: How it was deployed.
+        deployments: Its fleets, by the name of the variant or inference component.
+        ledger: Counts what happens at all of them.
+        chance: Deals calls to variants.
+        wall_clock: The time by which sessions expire, with a time zone.
+
+    Attributes:
+        describe_throttled: Whether describing it is refused with ThrottlingException.
+        describe_denied: Whether describing it is refused with AccessDeniedException.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: EndpointSettings,
+        *,
+        deployments: Mapping[str, Deployment],
+        ledger: Ledger,
+        chance: random.Random,
+        wall_clock: Callable[[], datetime],
+    ) -> None:
         self.settings = settings
         self.faults = Faults(ledger)
+        self.deployments = deployments
+        self.describe_throttled = settings.describe_throttled
+        self.describe_denied = settings.describe_denied
         self._ledger = ledger
-        self.fleet = fleet
-        self.backlog = Backlog(capacity=lambda: fleet.capacity, submit=fleet.submit, ledger=ledger)
+        self._sessions = Sessions(wall_clock)
+        has_components = bool(settings.inference_components)
+        self.traffic = Traffic(name, deployments, sessions=self._sessions, has_components=has_components, chance=chance)
 
-    async def call(self, invocation: Invocation, *, arrived_at: float, fault: Fault = NO_FAULT) -> Outcome:
-        """Hand a call to the fleet and wait for its outcome.
+    async def call(
+        self, invocation: Invocation, to: Destination, *, arrived_at: float, fault: Fault = NO_FAULT
+    ) -> Outcome:
+        """Hand a call to a fleet and wait for its outcome.
 
         Args:
             invocation: What the container is sent.
+            to: Where it goes.
             arrived_at: When the call arrived, in seconds of the event loop's clock; the time limit counts from it.
             fault: What is to happen to it.
 
@@ -41,35 +74,38 @@ class Endpoint:
             ThrottledError: Too many calls are open.
             NoCapacityError: There is no instance.
         """
-        call = self._admit()
+        ledger = to.deployment.ledger
+        call = self._admit(to.deployment)
         work = Exchange(invocation)
         try:
-            async with self._waiting(call, arrived_at + self.settings.timeout_seconds):
+            async with _waiting(ledger, call, arrived_at + self.settings.timeout_seconds):
                 await asyncio.sleep(fault.delay_seconds)
-                self.fleet.submit(call, work)
+                instance = to.submit(call, work)
                 outcome = await work.outcome
         except TimeoutError:
             return Failure.TIMED_OUT
         if isinstance(outcome, Answer) and outcome.status in SUCCESS:
-            self._ledger.answered(call)
+            self._sessions.heed(outcome.headers, to.deployment, instance)
+            ledger.answered(call)
         else:
-            self._ledger.model_error(call)
+            ledger.model_error(call)
         return outcome
 
     async def open_stream(
-        self, invocation: Invocation, *, arrived_at: float, fault: Fault = NO_FAULT
+        self, invocation: Invocation, to: Destination, *, arrived_at: float, fault: Fault = NO_FAULT
     ) -> LiveStream | Outcome:
-        """Hand a call to the fleet, and wait for the first chunk of the answer, or for an outcome without one.
+        """Hand a call to a fleet, and wait for the first chunk of the answer, or for an outcome without one.
 
         Arguments and exceptions are those of `call`. A stream counts as open until it is left.
         """
-        call = self._admit()
+        ledger = to.deployment.ledger
+        call = self._admit(to.deployment)
         pipe = Pipe(invocation)
         deadline = arrived_at + self.settings.stream_timeout_seconds
         try:
-            async with self._waiting(call, deadline):
+            async with _waiting(ledger, call, deadline):
                 await asyncio.sleep(fault.delay_seconds)
-                self.fleet.submit(call, pipe)
+                instance = to.submit(call, pipe)
                 first = await pipe.get()
         except TimeoutError:
             pipe.abandon()
@@ -78,42 +114,40 @@ class Endpoint:
             pipe.abandon()
             raise
         if isinstance(first, bytes) or (isinstance(first, Answer) and first.status in SUCCESS):
-            return LiveStream(
+            stream = LiveStream(
                 pipe,
                 first,
                 framer=Framer(self.settings.framing),
                 fault=fault,
                 call=call,
-                ledger=self._ledger,
+                ledger=ledger,
                 deadline=deadline,
             )
-        self._ledger.model_error(call)
+            self._sessions.heed(stream.headers, to.deployment, instance)
+            return stream
+        ledger.model_error(call)
         return first
 
-    async def close(self) -> None:
-        """Drop all work: the emulator stops."""
-        await self.backlog.close()
-        await self.fleet.close()
-
-    def _admit(self) -> Call:
+    def _admit(self, deployment: Deployment) -> Call:
         limit = self.settings.throttle_above
-        if limit is not None and self._ledger.open >= limit:
-            self._ledger.throttled()
+        if deployment.is_full or (limit is not None and self._ledger.open >= limit):
+            deployment.ledger.throttled()
             raise ThrottledError
-        return self._ledger.arrived()
+        return deployment.ledger.arrived()
 
-    @asynccontextmanager
-    async def _waiting(self, call: Call, deadline: float) -> AsyncIterator[None]:
-        """Wait no longer than the time limit or the caller's patience, and have it counted whichever ends first."""
-        try:
-            async with asyncio.timeout_at(deadline):
-                yield
-        except TimeoutError:
-            self._ledger.timed_out(call)
-            raise
-        except NoCapacityError:
-            self._ledger.no_capacity(call)
-            raise
-        except asyncio.CancelledError:
-            self._ledger.hung_up(call)
-            raise
+
+@asynccontextmanager
+async def _waiting(ledger: Ledger, call: Call, deadline: float) -> AsyncIterator[None]:
+    """Wait no longer than the time limit or the caller's patience, and have it counted whichever ends first."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            yield
+    except TimeoutError:
+        ledger.timed_out(call)
+        raise
+    except NoCapacityError:
+        ledger.no_capacity(call)
+        raise
+    except asyncio.CancelledError:
+        ledger.hung_up(call)
+        raise

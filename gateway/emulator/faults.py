@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.emulator.frames import exception, part, time_exceeded, unmodelled_error
 from gateway.emulator.ledger import Ledger
-from gateway.emulator.refusals import Refusal, RefusedError, common, modelled, no_capacity, throttled
+from gateway.emulator.refusals import Refusal, RefusedError, expired_token, modelled, no_capacity, throttled
 from gateway.emulator.settings import Seconds
 
 AnyCallFault = Literal[
@@ -37,7 +37,7 @@ REFUSALS: dict[str, Refusal] = {
     "service_unavailable": modelled(503, "ServiceUnavailable", "The service is unavailable. Try your call again."),
     "internal_dependency": modelled(530, "InternalDependencyException", "A dependency of the service failed."),
     "no_capacity": no_capacity(),
-    "expired_token": common(403, "ExpiredTokenException", "The security token included in the request is expired"),
+    "expired_token": expired_token(),
 }
 
 

@@ -1,4 +1,4 @@
-"""The instances of one endpoint: which of them gets a call."""
+"""The instances of one fleet: which of them gets a call."""
 
 import asyncio
 import random
@@ -17,8 +17,8 @@ class NoCapacityError(Exception):
 class Fleet:
     """Instances and a routing strategy (API: ProductionVariantRoutingConfig).
 
-    Among instances with equally few outstanding calls the one after the last chosen is taken, so that a quiet
-    endpoint uses all of its instances.
+    Among instances with equally few outstanding calls the one after the last chosen is taken, so that a quiet fleet
+    uses all of its instances.
     """
 
     def __init__(self, instances: Iterable[Instance], *, routing: Routing, chance: random.Random) -> None:
@@ -38,6 +38,11 @@ class Fleet:
         """How many calls they run at a time."""
         return sum(instance.concurrency for instance in self._instances)
 
+    @property
+    def outstanding(self) -> int:
+        """How many calls they were given and have not finished."""
+        return sum(instance.outstanding for instance in self._instances)
+
     def add(self, instance: Instance) -> None:
         """From now on this one gets calls too."""
         self._instances.append(instance)
@@ -53,8 +58,11 @@ class Fleet:
         """This one has finished what it was given."""
         self._leaving.discard(instance)
 
-    def submit(self, call: Call, work: Work) -> None:
-        """Give a call to an instance.
+    def __contains__(self, instance: Instance) -> bool:
+        return instance in self._instances
+
+    def submit(self, call: Call, work: Work) -> Instance:
+        """Give a call to an instance, and tell which it is.
 
         Raises:
             NoCapacityError: There is none.
@@ -66,6 +74,7 @@ class Fleet:
         else:
             instance = self._instances[self._least_outstanding()]
         instance.submit(call, work)
+        return instance
 
     async def close(self) -> None:
         """Drop all calls: the emulator stops."""

@@ -11,7 +11,7 @@ from gateway.emulator.admin import KNOWN as ADMIN_KNOWN
 from gateway.emulator.admin import Admin
 from gateway.emulator.control import ControlPlane
 from gateway.emulator.faults import ResetError
-from gateway.emulator.refusals import Refusal, RefusedError, common, too_large
+from gateway.emulator.refusals import Refusal, RefusedError, by_control_plane, common, too_large
 from gateway.emulator.runtime import Runtime
 from gateway.emulator.signatures import SignedRequest, Verifier, sha256_of
 from gateway.emulator.stream import LiveStream
@@ -67,7 +67,10 @@ class Front:
                 body = await self._signed_body(request, self._limit(name))
                 return await self._runtime.invoke_async(name, request.headers, body)
             case "POST", ["", ""]:
-                body = await self._signed_body(request, DEFAULT_MAX_BODY_BYTES)
+                try:
+                    body = await self._signed_body(request, DEFAULT_MAX_BODY_BYTES)
+                except RefusedError as error:
+                    raise RefusedError(by_control_plane(error.refusal)) from None
                 described = self._control.answer(request.headers.get("X-Amz-Target"), body)
                 return web.json_response(described, content_type="application/x-amz-json-1.1")
             case method, ["", "_emulator", *path]:

@@ -15,6 +15,11 @@ from gateway.emulator.refusals import RefusedError, invalid
 PREFIX = "X-Amzn-SageMaker-"
 CUSTOM_ATTRIBUTES = f"{PREFIX}Custom-Attributes"
 INFERENCE_ID = f"{PREFIX}Inference-Id"
+TARGET_VARIANT = f"{PREFIX}Target-Variant"
+INFERENCE_COMPONENT = f"{PREFIX}Inference-Component"
+SESSION_ID = f"{PREFIX}Session-Id"
+NEW_SESSION_ID = f"{PREFIX}New-Session-Id"
+CLOSED_SESSION_ID = f"{PREFIX}Closed-Session-Id"
 VARIANT_HEADER = "x-Amzn-Invoked-Production-Variant"
 
 
@@ -63,9 +68,9 @@ OLD_SESSION = Form(re.compile(r"(?=.{1,256}\Z)[a-zA-Z0-9](-*[a-zA-Z0-9])*"), "at
 SHARED = (Header(CUSTOM_ATTRIBUTES, TEXT), Header(INFERENCE_ID, ID))
 TARGETED = (
     *SHARED,
-    Header(f"{PREFIX}Target-Variant", NAME),
+    Header(TARGET_VARIANT, NAME),
     Header(f"{PREFIX}Target-Container-Hostname", NAME),
-    Header(f"{PREFIX}Inference-Component", NAME),
+    Header(INFERENCE_COMPONENT, NAME),
     Header(f"{PREFIX}Prefix-Aware-Id", ID),
 )
 INVOKE = (
@@ -74,7 +79,7 @@ INVOKE = (
     Header("Accept", TEXT),
     Header(f"{PREFIX}Target-Model", TARGET_MODEL),
     Header(f"{PREFIX}Enable-Explanations", ID),
-    Header(f"{PREFIX}Session-Id", SESSION),
+    Header(SESSION_ID, SESSION),
 )
 """What a container gets of InvokeEndpoint's headers; SageMaker strips all others."""
 
@@ -82,7 +87,7 @@ STREAM = (
     *TARGETED,
     Header("Content-Type", TEXT),
     Header(f"{PREFIX}Accept", TEXT, "Accept"),
-    Header(f"{PREFIX}Session-Id", OLD_SESSION),
+    Header(SESSION_ID, OLD_SESSION),
 )
 """The same of InvokeEndpointWithResponseStream, whose own `Accept` is about the event stream."""
 
@@ -101,8 +106,8 @@ DIGITS = Form(re.compile(r"[0-9]{1,9}"), "a whole number of seconds")
 INVOKE_RETURNED = {
     "Content-Type": "Content-Type",
     CUSTOM_ATTRIBUTES: CUSTOM_ATTRIBUTES,
-    f"{PREFIX}New-Session-Id": f"{PREFIX}New-Session-Id",
-    f"{PREFIX}Closed-Session-Id": f"{PREFIX}Closed-Session-Id",
+    NEW_SESSION_ID: NEW_SESSION_ID,
+    CLOSED_SESSION_ID: CLOSED_SESSION_ID,
 }
 """The headers of a container's answer that reach the caller, and as what."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import aiohttp
@@ -10,8 +10,9 @@ from yarl import URL
 
 from gateway.emulator.container import Container
 from gateway.emulator.errors import StartError
+from gateway.emulator.plan import FleetPlan
 from gateway.emulator.process import ContainerProcess, free_port
-from gateway.emulator.settings import EndpointSettings, ModelSettings
+from gateway.emulator.settings import FleetSettings, ModelSettings
 
 FIRST_WAIT_SECONDS = 0.01
 LONGEST_WAIT_SECONDS = 0.5
@@ -27,8 +28,8 @@ class Launcher:
         self._processes: dict[Container, tuple[ContainerProcess, float]] = {}
         self._ports: set[int] = set()
 
-    async def start(self, endpoints: Mapping[str, EndpointSettings]) -> dict[str, list[Container]]:
-        """The containers of each endpoint, one for each instance: all started at once, and all up.
+    async def start(self, plans: Iterable[FleetPlan]) -> dict[str, list[Container]]:
+        """The containers of each fleet by its name, one for each instance: all started at once, and all up.
 
         Raises:
             StartError: One did not come up; the message says why, with the last of its output.
@@ -36,9 +37,9 @@ class Launcher:
         tasks: dict[str, list[asyncio.Task[Container]]] = {}
         try:
             async with asyncio.TaskGroup() as group:
-                for name, settings in endpoints.items():
-                    starts = [self.start_one(name, index, settings) for index in range(settings.instances)]
-                    tasks[name] = [group.create_task(start) for start in starts]
+                for plan in plans:
+                    starts = [self.start_one(plan, index) for index in range(plan.size)]
+                    tasks[plan.name] = [group.create_task(start) for start in starts]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         return {name: [task.result() for task in started] for name, started in tasks.items()}
@@ -54,20 +55,20 @@ class Launcher:
             await process.stop(grace + KEEPER_SECONDS)
             self._processes.pop(container, None)
 
-    async def start_one(self, name: str, index: int, settings: EndpointSettings) -> Container:
+    async def start_one(self, plan: FleetPlan, index: int) -> Container:
         """The container of one instance, up.
 
         Raises:
             StartError: It did not come up.
         """
-        place = f"endpoints.{name}: instance {index}"
+        place, settings = f"{plan.place}: instance {index}", plan.settings
         if settings.url is not None:
-            container = self._container(URL(settings.url), settings)
+            container = self._container(URL(settings.url), plan)
             await _until_up(container, settings, place=f"{place} at {settings.url}", process=None)
             return container
         port = self._unused_port()
         process = await ContainerProcess.start(place, _program(settings), port=port, environment=settings.environment)
-        container = self._container(URL.build(scheme="http", host="127.0.0.1", port=port), settings)
+        container = self._container(URL.build(scheme="http", host="127.0.0.1", port=port), plan)
         self._processes[container] = (process, settings.stop_seconds)
         try:
             await _until_up(container, settings, place=place, process=process)
@@ -84,11 +85,11 @@ class Launcher:
         self._ports.add(port)
         return port
 
-    def _container(self, base: URL, settings: EndpointSettings) -> Container:
-        return Container(self._session, base, max_body_bytes=settings.max_body_bytes)
+    def _container(self, base: URL, plan: FleetPlan) -> Container:
+        return Container(self._session, base, max_body_bytes=plan.max_body_bytes)
 
 
-def _program(settings: EndpointSettings) -> list[str]:
+def _program(settings: FleetSettings) -> list[str]:
     """What to run for an instance: the command on its keeper's leash, or the built-in model."""
     python = [sys.executable, "-I", "-S"]
     here = Path(__file__).parent
@@ -100,7 +101,7 @@ def _program(settings: EndpointSettings) -> list[str]:
 
 
 async def _until_up(
-    container: Container, settings: EndpointSettings, *, place: str, process: ContainerProcess | None
+    container: Container, settings: FleetSettings, *, place: str, process: ContainerProcess | None
 ) -> None:
     limit, wait, problem = settings.startup_seconds, FIRST_WAIT_SECONDS, None
     try:

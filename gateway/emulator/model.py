@@ -3,7 +3,8 @@
 A program of its own, one process for each instance, on the standard library alone: `python -I model.py --seconds 5`.
 It uses a thread for each connection, not an event loop: an instance has few, and blocking calls start faster. A caller
 steers a single answer through the header `X-Amzn-SageMaker-Custom-Attributes`: `seconds=0.2,status=500,bytes=1000`, or
-for numbered parts `parts=50,interval=0.01,part_bytes=100,sse=1`; `break_after=3` resets the connection after three.
+for numbered parts `parts=50,interval=0.01,part_bytes=100,sse=1`; `break_after=3` resets the connection after three,
+`close=1` ends the caller's session.
 
 Contract: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html. Wire: RFC 9112.
 """
@@ -21,7 +22,8 @@ from typing import NamedTuple
 MAX_HEAD_BYTES = 65_536
 RECEIVE_BYTES = 262_144
 JOIN_BYTES = 65_536
-STEERS = {"seconds", "status", "bytes", "parts", "interval", "part_bytes", "sse", "break_after"}
+STEERS = {"seconds", "status", "bytes", "parts", "interval", "part_bytes", "sse", "break_after", "close"}
+SESSION_SECONDS = 1200
 
 
 class Request(NamedTuple):
@@ -57,7 +59,7 @@ class Reply(NamedTuple):
     content_type: str = "application/json"
     body: bytes | bytearray = b'{"message":"finish"}'
     seconds: float = 0.0
-    attributes: str | None = None
+    headers: tuple[str, ...] = ()
     parts: Parts | None = None
 
 
@@ -93,10 +95,8 @@ class Wire:
         words = lines[0].split(" ")
         if len(words) != 3 or words[2] != "HTTP/1.1":  # noqa: PLR2004 (method, target, version: RFC 9112 section 3)
             raise MalformedError(f"a request line of METHOD TARGET HTTP/1.1 was expected, not {lines[0]!r}")
-        headers: dict[str, str] = {}
-        for line in lines[1:]:
-            name, _, value = line.partition(":")
-            headers[name.lower()] = value.strip()
+        fields = (line.partition(":") for line in lines[1:])
+        headers = {name.lower(): value.strip() for name, _, value in fields}
         if headers.get("expect", "").lower() == "100-continue":
             self._connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         return Request(words[0], words[1], headers, self._read_body(headers))
@@ -108,9 +108,7 @@ class Wire:
             self._connection.sendall(f"{lines[0]}\r\n\r\n".encode("latin-1"))
             return
         length = "Transfer-Encoding: chunked" if reply.parts else f"Content-Length: {len(reply.body)}"
-        lines += [f"Content-Type: {reply.content_type}", length]
-        if reply.attributes is not None:
-            lines.append(f"X-Amzn-SageMaker-Custom-Attributes: {reply.attributes}")
+        lines += [f"Content-Type: {reply.content_type}", length, *reply.headers]
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
         joined = reply.parts is None and len(reply.body) <= JOIN_BYTES
         self._connection.sendall(head + reply.body if joined else head)
@@ -170,14 +168,10 @@ class Wire:
         return found
 
     def _read_exactly(self, length: int) -> bytearray:
-        if len(self._data) >= length:
-            found = self._data[:length]
-            del self._data[:length]
-            return found
         body = bytearray(length)
-        filled = len(self._data)
-        body[:filled] = self._data
-        self._data.clear()
+        filled = min(length, len(self._data))
+        body[:filled] = self._data[:filled]
+        del self._data[:filled]
         with memoryview(body) as view:
             while filled < length:
                 received = self._connection.recv_into(view[filled:])
@@ -188,7 +182,7 @@ class Wire:
 
 
 class Model:
-    """What the server answers: a pure function of the request and of the two settings."""
+    """What the server answers: a function of the request and of the two settings alone, but for the ids of sessions."""
 
     def __init__(self, *, seconds: float, echo: bool) -> None:
         self._seconds = seconds
@@ -206,13 +200,22 @@ class Model:
             steering = _steering(attributes or "")
         except ValueError as error:
             return _mistake(400, f"Custom-Attributes: {error}")
-        reply = Reply(status=int(steering.get("status", 200)), seconds=steering.get("seconds", self._seconds))
+        headers = _session_headers(request.headers.get("x-amzn-sagemaker-session-id"), steering)
+        reply = Reply(int(steering.get("status", 200)), seconds=steering.get("seconds", self._seconds), headers=headers)
         if self._echo:
             content_type = request.headers.get("content-type", "application/octet-stream")
-            reply = reply._replace(content_type=content_type, body=request.body, attributes=attributes)
+            echoed = () if attributes is None else (f"X-Amzn-SageMaker-Custom-Attributes: {attributes}",)
+            reply = reply._replace(content_type=content_type, body=request.body, headers=(*headers, *echoed))
         if "bytes" in steering:
             reply = reply._replace(content_type="application/octet-stream", body=b"x" * int(steering["bytes"]))
         return _in_parts(reply, steering) if "parts" in steering else reply
+
+
+def _session_headers(session: str | None, steering: dict[str, float]) -> tuple[str, ...]:
+    if session == "NEW_SESSION":
+        until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + SESSION_SECONDS))
+        return (f"X-Amzn-SageMaker-New-Session-Id: {os.urandom(16).hex()}; Expires={until}",)
+    return (f"X-Amzn-SageMaker-Closed-Session-Id: {session}",) if session and steering.get("close") else ()
 
 
 def _in_parts(reply: Reply, steering: dict[str, float]) -> Reply:
@@ -242,30 +245,26 @@ def _steering(attributes: str) -> dict[str, float]:
     return found
 
 
-def _converse(wire: Wire, model: Model) -> None:
-    try:
-        while (request := wire.read_request()) is not None:
-            reply = model.reply(request)
-            if reply.seconds:
-                time.sleep(reply.seconds)
-            wire.write_reply(reply)
-            if request.headers.get("connection", "").lower() == "close":
-                return
-    except MalformedError as error:
-        wire.write_reply(_mistake(400, str(error)))
-
-
-def _serve_connection(connection: socket.socket, model: Model) -> None:
+def _converse(connection: socket.socket, model: Model) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     wire = Wire(connection)
     with connection, contextlib.suppress(OSError):  # when the peer has left, the work was done all the same
-        _converse(wire, model)
+        try:
+            while (request := wire.read_request()) is not None:
+                reply = model.reply(request)
+                if reply.seconds:
+                    time.sleep(reply.seconds)
+                wire.write_reply(reply)
+                if request.headers.get("connection", "").lower() == "close":
+                    return
+        except MalformedError as error:
+            wire.write_reply(_mistake(400, str(error)))
 
 
 def _accept(listener: socket.socket, model: Model) -> None:
     while True:
         connection, _ = listener.accept()
-        threading.Thread(target=_serve_connection, args=(connection, model), daemon=True).start()
+        threading.Thread(target=_converse, args=(connection, model), daemon=True).start()
 
 
 def _options(words: list[str]) -> Options:

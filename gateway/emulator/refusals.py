@@ -18,6 +18,15 @@ NO_CAPACITY = (
     "configured) or try to increase the capacity by invoking UpdateInferenceComponentRuntimeConfig API."
 )
 
+COMPONENT_MISSING = (
+    "Inference Component Name header is required for endpoints to which you plan to deploy inference components. "
+    "Please include Inference Component Name header or consider using SageMaker models."
+)
+COMPONENT_NOT_ALLOWED = (
+    "Inference Component Name header is not allowed for endpoints to which you dont plan to deploy inference "
+    "components. Please remove Inference Component Name header or consider using inference components."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -68,9 +77,32 @@ def no_capacity() -> Refusal:
     return invalid(NO_CAPACITY)
 
 
-def control_plane(code: str, message: str) -> Refusal:
+def component_missing() -> Refusal:
+    """ValidationError: an endpoint with inference components was called without a name of one."""
+    return invalid(COMPONENT_MISSING, error_code="INFERENCE_COMPONENT_NAME_MISSING")
+
+
+def component_not_allowed() -> Refusal:
+    """ValidationError: an endpoint without inference components was called with a name of one."""
+    return invalid(COMPONENT_NOT_ALLOWED)
+
+
+def expired_token() -> Refusal:
+    """The key pair was good once; a caller that gets itself new ones may try again."""
+    return common(403, "ExpiredTokenException", "The security token included in the request is expired")
+
+
+def control_plane(code: str, message: str, *, status: int = 400) -> Refusal:
     """An error of the control plane (json 1.1), which names the code in the body."""
-    return Refusal(400, _json({"__type": code, "message": message}), code, "application/x-amz-json-1.1")
+    return Refusal(status, _json({"__type": code, "message": message}), code, "application/x-amz-json-1.1")
+
+
+def by_control_plane(refusal: Refusal) -> Refusal:
+    """An error common to all AWS services, as the control plane sends it."""
+    if refusal.error_type is None:
+        return refusal
+    code = refusal.error_type.partition(":")[0]
+    return control_plane(code, json.loads(refusal.body)["message"], status=refusal.status)
 
 
 class AccountRefusals:

@@ -24,9 +24,6 @@ from gateway.emulator.stream import LiveStream
 MAX_INLINE_BYTES = 128_000
 """The largest body of an asynchronous call; larger inputs are in S3."""
 
-VARIANT = "AllTraffic"
-"""The one production variant of every endpoint."""
-
 
 class Runtime:
     """Answers invocations of the endpoints it knows."""
@@ -61,9 +58,10 @@ class Runtime:
         """
         endpoint = self._endpoint(name)
         invocation = Invocation(wire.forwarded(headers, wire.INVOKE), body)
+        to = endpoint.traffic.direct(invocation.headers)
         fault = endpoint.faults.take(streaming=False)
         try:
-            outcome = await endpoint.call(invocation, arrived_at=arrived_at, fault=fault)
+            outcome = await endpoint.call(invocation, to, arrived_at=arrived_at, fault=fault)
         except ThrottledError:
             raise RefusedError(throttled()) from None
         except NoCapacityError:
@@ -71,7 +69,7 @@ class Runtime:
         if not isinstance(outcome, Answer) or outcome.status not in SUCCESS:
             raise RefusedError(self._model_error(name, outcome))
         passed = wire.returned(outcome.headers, wire.INVOKE_RETURNED)
-        return web.Response(body=outcome.body, headers={**passed, wire.VARIANT_HEADER: VARIANT})
+        return web.Response(body=outcome.body, headers={**passed, wire.VARIANT_HEADER: to.deployment.plan.variant})
 
     async def open_stream(
         self, name: str, headers: CIMultiDictProxy[str], body: bytes, *, arrived_at: float
@@ -82,9 +80,10 @@ class Runtime:
         """
         endpoint = self._endpoint(name)
         invocation = Invocation(wire.forwarded(headers, wire.STREAM), body)
+        to = endpoint.traffic.direct(invocation.headers)
         fault = endpoint.faults.take(streaming=True)
         try:
-            opened = await endpoint.open_stream(invocation, arrived_at=arrived_at, fault=fault)
+            opened = await endpoint.open_stream(invocation, to, arrived_at=arrived_at, fault=fault)
         except ThrottledError:
             raise RefusedError(throttled()) from None
         except NoCapacityError:
@@ -92,7 +91,8 @@ class Runtime:
         if not isinstance(opened, LiveStream):
             raise RefusedError(self._model_error(name, opened))
         passed = wire.returned(opened.headers, wire.STREAM_RETURNED)
-        return opened, {"Content-Type": CONTENT_TYPE, **passed, wire.VARIANT_HEADER: VARIANT}
+        variant = to.deployment.plan.variant
+        return opened, {"Content-Type": CONTENT_TYPE, **passed, wire.VARIANT_HEADER: variant}
 
     async def invoke_async(self, name: str, headers: CIMultiDictProxy[str], body: bytes) -> web.Response:
         """InvokeEndpointAsync: the call is queued, and its result kept in memory. There is no S3 here.
@@ -106,12 +106,13 @@ class Runtime:
             raise RefusedError(invalid("Exactly one of Body and InputLocation must be given."))
         if len(body) > MAX_INLINE_BYTES:
             raise RefusedError(invalid(f"The inline payload must be at most {MAX_INLINE_BYTES} bytes."))
+        deployment, _ = endpoint.traffic.direct(passed)
         fault = endpoint.faults.take(streaming=False)
         await asyncio.sleep(fault.delay_seconds)
         inference_id = passed.setdefault(wire.INFERENCE_ID, str(uuid.uuid4()))
         result = self._result(name, inference_id, asked)
         self._results.add(result)
-        endpoint.backlog.add(
+        deployment.backlog.add(
             AsyncJob(
                 result,
                 Invocation(passed, body or (asked.input_location or "").encode()),

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.emulator.errors import SettingsError
-from gateway.emulator.settings import EmulatorSettings, EndpointSettings
+from gateway.emulator.settings import EmulatorSettings
 
 SHOWN_CHARACTERS = 60
 
@@ -44,7 +44,7 @@ def load_settings(path: str | Path) -> EmulatorSettings:
 def _mistake(details: ErrorDetails) -> str:
     """One mistake as `place: found ..., wanted ...`."""
     kind, location = details["type"], details["loc"]
-    place = ".".join(str(part) for part in location if part != "[key]")
+    place = ".".join(str(part) for part in location if part != "[key]") or "the file"
     if kind == "missing":
         return f"{place}: missing, wanted {_wanted(details)}"
     if kind == "extra_forbidden":
@@ -73,13 +73,13 @@ def _known(location: tuple[int | str, ...]) -> str:
 def _keys_at(location: Iterable[int | str]) -> Iterator[str]:
     """The keys that are valid at a place of the file."""
     model: type[BaseModel] = EmulatorSettings
-    for part in location:
-        if part == "endpoints":
-            model = EndpointSettings
-            continue
+    parts = iter(location)
+    for part in parts:
         field = model.model_fields.get(str(part))
-        nested = _model_in(field.annotation) if field is not None else None
-        model = nested or model
+        if field is not None:
+            model = _model_in(field.annotation) or model
+            if get_origin(field.annotation) is dict:
+                next(parts, None)  # a name that the user chose, and no key
     yield from model.model_fields
 
 

@@ -6,7 +6,8 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-re
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -15,7 +16,8 @@ from botocore.awsrequest import AWSRequest, HTTPHeaders
 from botocore.credentials import Credentials
 from multidict import CIMultiDictProxy
 
-from gateway.emulator.refusals import RefusedError, common
+from gateway.emulator.counters import KeyCounters
+from gateway.emulator.refusals import RefusedError, common, expired_token
 from gateway.emulator.settings import CredentialSettings
 
 SERVICE = "sagemaker"
@@ -48,6 +50,14 @@ class _Claim(NamedTuple):
     signature: str
 
 
+@dataclass(slots=True)
+class _Key:
+    pair: CredentialSettings
+    expired: bool = False
+    accepted: int = 0
+    refused: int = 0
+
+
 class _DeclaredHeadersAuth(SigV4Auth):  # type: ignore[misc]  # botocore has no types
     """SigV4Auth, but for the caller's choice of headers: any header may be signed, and is if it is declared."""
 
@@ -74,30 +84,51 @@ class Verifier:
         skew_seconds: float,
         wall_clock: Callable[[], datetime],
     ) -> None:
-        self._known: Mapping[str, CredentialSettings] = {pair.access_key_id: pair for pair in credentials}
+        self._keys = {pair.access_key_id: _Key(pair) for pair in credentials}
         self._region = region
         self._skew = timedelta(seconds=skew_seconds)
         self._wall_clock = wall_clock
+
+    def accept(self, pair: CredentialSettings) -> None:
+        """From now on this key pair is good, in place of what was known under its id; it is counted anew."""
+        self._keys[pair.access_key_id] = _Key(pair)
+
+    def expire(self, access_key_id: str) -> None:
+        """From now on what this key pair signs is refused as expired; KeyError for an unknown id."""
+        self._keys[access_key_id].expired = True
+
+    def counters(self) -> dict[str, KeyCounters]:
+        """What has happened to each key pair since the last reset, by its id."""
+        return {name: KeyCounters(key.expired, key.accepted, key.refused) for name, key in self._keys.items()}
+
+    def reset(self) -> None:
+        """Start counting anew."""
+        for key in self._keys.values():
+            key.accepted = key.refused = 0
 
     def verify(self, request: SignedRequest) -> None:
         """Return when the signature is right.
 
         Raises:
-            RefusedError: It is missing, malformed, out of date, by an unknown key, for another region or service, or
-                does not match.
+            RefusedError: It is missing, malformed, out of date, by an unknown or expired key, for another region or
+                service, or does not match.
         """
         claim = _claim(request.headers)
         timestamp = request.headers.get(DATE_HEADER, "")
         self._check_time(timestamp)
         self._check_scope(claim, timestamp)
-        pair = self._known.get(claim.access_key_id)
-        if pair is None or request.headers.get(TOKEN_HEADER) != pair.session_token:
+        key = self._keys.get(claim.access_key_id)
+        if key is None or request.headers.get(TOKEN_HEADER) != key.pair.session_token:
             raise _refused("UnrecognizedClientException", "The security token included in the request is invalid.")
+        if key.expired:
+            key.refused += 1
+            raise RefusedError(expired_token())
         if request.headers.get(HASH_HEADER, request.body_sha256) != request.body_sha256:
             raise _mismatch(f"The header {HASH_HEADER} is not the SHA-256 of the body.")
-        wanted, canonical = self._sign(request, claim, pair, timestamp)
+        wanted, canonical = self._sign(request, claim, key.pair, timestamp)
         if not hmac.compare_digest(wanted.encode(), claim.signature.encode()):
             raise _mismatch(f"The Canonical String for this request should have been\n'{canonical}'")
+        key.accepted += 1
 
     def _sign(self, request: SignedRequest, claim: _Claim, pair: CredentialSettings, timestamp: str) -> tuple[str, str]:
         auth: Any = _DeclaredHeadersAuth(

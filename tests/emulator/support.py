@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import boto3
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
+from botocore.config import Config
 
 from gateway.emulator import Emulator, EmulatorSettings
 
@@ -46,6 +48,18 @@ async def sdk(emulator: Emulator, service: str = "sagemaker-runtime", **others: 
     config = AioConfig(retries={"total_max_attempts": 1}, max_pool_connections=100)
     async with _session().create_client(service, endpoint_url=emulator.url, config=config, **options) as client:
         yield client
+
+
+def plain_sdk(emulator: Emulator, service: str = "sagemaker-runtime") -> Any:
+    """The synchronous SDK, for a thread; it never tries twice either."""
+    return boto3.client(
+        service,
+        region_name=REGION,
+        endpoint_url=emulator.url,
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+        config=Config(retries={"total_max_attempts": 1}),
+    )
 
 
 async def invoke(client: Any, name: str, body: bytes | io.BytesIO = b"{}", **parameters: Any) -> bytes:

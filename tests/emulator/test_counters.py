@@ -1,6 +1,6 @@
 """The ledger counts what happened, in numbers that can be checked by hand."""
 
-from gateway.emulator.ledger import Ledger
+from gateway.emulator.ledger import Ledger, open_ledgers
 
 
 class Clock:
@@ -75,3 +75,39 @@ def test_a_reset_keeps_what_is_the_case_and_forgets_what_was() -> None:
     seen = ledger.counters()
     assert (seen.hung_up, seen.open, seen.busy_instance_seconds, seen.wasted_instance_seconds) == (0, 0, 2, 2)
     assert seen.span_seconds == 0
+
+
+def test_what_happens_at_a_fleet_happens_at_its_endpoint() -> None:
+    """Each fleet has peaks of its own, and the endpoint the peak of all together; instances are numbered in order."""
+    clock = Clock()
+    ledgers = open_ledgers("ep", {"ep/blue": 1, "ep/green": 2}, clock)
+    blue, green = ledgers["ep/blue"], ledgers["ep/green"]
+    one, two, three = blue.arrived(), green.arrived(), green.arrived()
+    for ledger, call in ((blue, one), (green, two)):
+        ledger.handed_over(call, 0)
+        ledger.started(call)
+    clock.now += 2
+    blue.finished(one)
+    blue.answered(one)
+    green.hung_up(two)
+    green.finished(two)
+    green.no_capacity(three)
+    blue.throttled()
+    assert blue.joined() == 1
+    green.left(2)
+    whole, seen = ledgers["ep"].counters(), green.counters()
+    assert (whole.calls, whole.answered, whole.hung_up, whole.no_capacity, whole.throttled) == (3, 1, 1, 1, 1)
+    assert (whole.open, whole.work, whole.peak_calls, whole.peak_work, whole.peak_running) == (0, 0, 3, 2, 2)
+    assert (seen.calls, seen.answered, seen.peak_work, seen.throttled, seen.no_capacity) == (2, 0, 1, 0, 1)
+    assert (whole.busy_instance_seconds, whole.wasted_instance_seconds, seen.wasted_instance_seconds) == (4, 2, 2)
+    assert [each.calls for each in whole.instances] == [1, 1, 0, 0]
+    assert [each.instances for each in whole.periods] == [3, 4, 2]
+    assert [each.instances for each in seen.periods] == [2, 0]
+    four = blue.arrived()
+    blue.handed_over(four, 1)
+    assert [each.calls for each in ledgers["ep"].counters().instances] == [1, 1, 0, 1]
+
+
+def test_an_endpoint_that_is_one_fleet_is_counted_once() -> None:
+    """Its ledger is that of the fleet."""
+    assert list(open_ledgers("ep", {"ep": 2}, Clock())) == ["ep"]

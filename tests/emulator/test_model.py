@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -109,6 +110,24 @@ async def test_a_caller_steers_a_single_answer(attributes: str, status: int, che
     ):
         assert reply.status == status
         assert check(await reply.read())
+
+
+async def test_it_opens_and_closes_sessions() -> None:
+    """A new id with its time of expiry where one is asked for, the caller's id back where the caller says so."""
+    name, new = "X-Amzn-SageMaker-Session-Id", "X-Amzn-SageMaker-New-Session-Id"
+    async with running("--seconds", "0") as (url, _, _), http() as session:
+        ids = set()
+        for _ in range(2):
+            async with session.post(f"{url}/invocations", headers={name: "NEW_SESSION"}) as reply:
+                opened, _, until_when = reply.headers[new].partition("; Expires=")
+                assert timedelta(0) < datetime.fromisoformat(until_when) - datetime.now(UTC) <= timedelta(minutes=20)
+                ids.add(opened)
+        assert len(ids) == 2
+        for attributes, closed in (("", None), ("close=0", None), ("close=1", "mine")):
+            headers = {name: "mine", ATTRIBUTES: attributes}
+            async with session.post(f"{url}/invocations", headers=headers) as reply:
+                assert reply.headers.get("X-Amzn-SageMaker-Closed-Session-Id") == closed
+                assert new not in reply.headers
 
 
 async def test_what_is_not_in_the_contract_is_refused_with_a_hint() -> None:

@@ -6,15 +6,13 @@ import io
 import os
 from typing import Any
 
-import boto3
 import pytest
 from aiohttp import web
-from botocore.config import Config
 
 from gateway.emulator import Emulator
 
 from .container import Recorder
-from .support import FAST, KEY, REGION, SECRET, http, invoke, sdk, settings, unsigned
+from .support import FAST, http, invoke, plain_sdk, sdk, settings, unsigned
 
 
 async def test_25_mebibytes_of_binary_pass_unchanged() -> None:
@@ -55,7 +53,9 @@ async def test_only_the_headers_of_the_api_reach_the_container() -> None:
         Emulator(settings({"seed": {"url": container.url}})) as emulator,
         sdk(emulator) as client,
     ):
-        await invoke(client, "seed", b"\xff\x00", Accept="a/b", ContentType="c/d", InferenceId="i", SessionId="s")
+        await invoke(
+            client, "seed", b"\xff\x00", Accept="a/b", ContentType="c/d", InferenceId="i", SessionId="NEW_SESSION"
+        )
         await invoke(client, "seed", b"", CustomAttributes="x=1", TargetVariant="AllTraffic")
     names = [{name.lower() for name in seen} - {"host", "content-length", "body"} for seen in container.seen]
     assert names[0] == {"accept", "content-type", "x-amzn-sagemaker-inference-id", "x-amzn-sagemaker-session-id"}
@@ -145,15 +145,7 @@ async def test_an_answer_over_the_limit_cannot_be_loaded() -> None:
 async def test_errors_are_boto3_s_own_exceptions() -> None:
     """The synchronous SDK raises its modelled exceptions, and reads answers like AWS's."""
 
-    def talk(url: str) -> bytes:
-        client = boto3.client(
-            "sagemaker-runtime",
-            region_name=REGION,
-            endpoint_url=url,
-            aws_access_key_id=KEY,
-            aws_secret_access_key=SECRET,
-            config=Config(retries={"total_max_attempts": 1}),
-        )
+    def talk(client: Any) -> bytes:
         with pytest.raises(client.exceptions.ValidationError) as caught:
             client.invoke_endpoint(EndpointName="nobody", Body=b"")
         message = "Endpoint nobody of account 123456789012 not found."
@@ -165,7 +157,7 @@ async def test_errors_are_boto3_s_own_exceptions() -> None:
         return body
 
     async with Emulator(settings({"echo": FAST})) as emulator:
-        assert await asyncio.to_thread(talk, emulator.url) == b"hello"
+        assert await asyncio.to_thread(talk, plain_sdk(emulator)) == b"hello"
 
 
 async def test_an_unprintable_header_is_a_validation_error() -> None:

@@ -24,6 +24,16 @@ endpoints:
     command: [serve, --fast]
     environment: {A: b}
   far: {url: "http://127.0.0.1:8080"}
+  two:
+    model: {seconds: 0}
+    variants:
+      blue: {instances: 2, weight: 9, routing: RANDOM}
+      green: {serverless: {max_concurrency: 3, memory_mb: 4096}}
+  parts:
+    instances: 2
+    inference_components:
+      llama: {copies: 0, wake_after_seconds: 1}
+      own: {variant: AllTraffic, command: [serve]}
 """
 BAD = """
 listen: {host: 127.0.0.1, prot: 9001}
@@ -35,6 +45,13 @@ endpoints:
   far: {url: "127.0.0.1:8080"}
   "not a name": {}
   envy: {environment: {A: b}}
+  model: {variants: {model: {wieght: 1}}, inference_components: {command: {copies: -1, variants: blue}}}
+  many: {instances: 2, variants: {blue: {}}}
+  none: {variants: {blue: {weight: 0}}}
+  both: {instances: 2, serverless: {}}
+  lost: {variants: {blue: {}}, inference_components: {llama: {variant: green}}}
+  less: {serverless: {memory_mb: 100}, inference_components: {}}
+  less-parts: {serverless: {}, inference_components: {other: {}}}
   text: 5
 """
 
@@ -51,6 +68,11 @@ def test_a_good_file_is_read_with_defaults(tmp_path: Path) -> None:
     assert settings.endpoints["own"].command == ("serve", "--fast")
     assert (seed.stream_timeout_seconds, seed.framing, seed.describe_throttled) == (480, "as_it_comes", False)
     assert (seed.max_body_bytes, seed.throttle_above, seed.startup_seconds) == (26_214_400, None, 240)
+    assert {name: each.weight for name, each in settings.endpoints["two"].variants.items()} == {"blue": 9, "green": 1}
+    assert {name: each.copies for name, each in settings.endpoints["parts"].inference_components.items()} == {
+        "llama": 0,
+        "own": 1,
+    }
 
 
 def test_the_least_settings_are_one_name() -> None:
@@ -67,19 +89,28 @@ def test_all_mistakes_are_told_at_once_each_with_its_place(tmp_path: Path) -> No
     with pytest.raises(SettingsError) as caught:
         load_settings(path)
     first, *lines = str(caught.value).splitlines()
-    assert first == f"{path} has 12 mistakes:"
+    assert first == f"{path} has 21 mistakes:"
     assert [line.strip().partition(": ")[0] for line in lines] == [
         "listen.prot",
         "account_id",
         "credentials.0.access_key",
         "endpoints.seed.routing",
-        "endpoints.seed.timeout_seconds",
         "endpoints.seed.model.second",
+        "endpoints.seed.timeout_seconds",
         "endpoints.seed.intances",
         "endpoints.two",
         "endpoints.far.url",
         "endpoints.not a name",
         "endpoints.envy",
+        "endpoints.model.variants.model.wieght",
+        "endpoints.model.inference_components.command.copies",
+        "endpoints.model.inference_components.command.variants",
+        "endpoints.many",
+        "endpoints.none",
+        "endpoints.both",
+        "endpoints.lost",
+        "endpoints.less.serverless.memory_mb",
+        "endpoints.less-parts",
         "endpoints.text",
     ]
     told = dict(line.strip().split(": ", 1) for line in lines)
@@ -92,6 +123,23 @@ def test_all_mistakes_are_told_at_once_each_with_its_place(tmp_path: Path) -> No
     assert told["endpoints.far.url"] == "found '127.0.0.1:8080' (str), wanted a URL like http://127.0.0.1:8080"
     assert "exactly one of model, command and url" in told["endpoints.two"]
     assert "wanted a mapping" in told["endpoints.text"]
+    assert told["endpoints.model.variants.model.wieght"].endswith("(did you mean weight?)")
+    assert told["endpoints.model.inference_components.command.variants"].endswith("(did you mean variant?)")
+    assert told["endpoints.many"].endswith("instances or variants, not both: each variant has its own instances")
+    assert "at least one variant with a weight above 0" in told["endpoints.none"]
+    assert "instances or serverless, not both" in told["endpoints.both"]
+    assert "one of blue as the variant of the inference component llama, not green" in told["endpoints.lost"]
+    assert "components need instances" in told["endpoints.less-parts"]
+
+
+def test_a_component_has_one_home(tmp_path: Path) -> None:
+    """DescribeInferenceComponent knows no endpoint: a name may be at one only."""
+    path = tmp_path / "emulator.yaml"
+    path.write_text(
+        "endpoints: {a: {inference_components: {llama: {}}}, b: {inference_components: {llama: {}}}}", encoding="utf-8"
+    )
+    with pytest.raises(SettingsError, match=r"the file: found .* once in the account, not llama at a and at b"):
+        load_settings(path)
 
 
 @pytest.mark.parametrize(

@@ -65,14 +65,13 @@ async def test_only_the_headers_of_the_api_pass() -> None:
             "Accept": "a/b",
             "ContentType": "c/d",
             "InferenceId": "i",
-            "SessionId": "s",
             "CustomAttributes": "x",
         }
         reply = await stream_of(client, "seed", **asked)
         assert [part async for part in parts_of(reply)] == []
     (seen,) = container.seen
     names = {name.lower() for name in seen} - {"host", "content-length", "body"}
-    own = {f"x-amzn-sagemaker-{name}" for name in ("inference-id", "session-id", "custom-attributes")}
+    own = {f"x-amzn-sagemaker-{name}" for name in ("inference-id", "custom-attributes")}
     assert names == {"accept", "content-type", *own}
     assert (seen["Accept"], seen["Content-Type"]) == ("a/b", "c/d")
     assert (reply["ContentType"], reply["CustomAttributes"]) == ("text/x", "a=b")
