@@ -4,16 +4,21 @@ The map, in the order in which a request meets the rooms; `proxy` is the story, 
 
 * `cli`: the commands; `serve` is the process
 * `app`: introduces the parts to each other, opens and closes them in order
-* `proxy`: the data path: route, read the body, admit, sign, call, answer, record
+* `assembly`: puts the endpoints of the config together; `endpoint`: all that is known of one
+* `proxy`: the data path: route, read the body, admit, call, answer, record
 * `visit`: what becomes known of one request on its way; `roster`: who is here
 * `router`: which endpoints a request means
 * `body`: a caller's body, bounded and timed
+* `admission`: a permit for one caller: of which endpoint, now or when it is their turn
 * `limiter`: permits and the queue of one endpoint; `turn`: the awaiting that goes with it
+* `balance`: whose turn it is among several endpoints, by weight
+* `health`: whether an endpoint takes calls now, as calls have shown
 * `capacity`: how large a limiter is where the fleet decides
+* `dispatch`: one call, from its signature to the last byte of its answer
 * `sagemaker`: SageMaker's wire: signatures, credentials, hosts, operations and headers, frames, the control plane
 * `upstream`: the client pool: a signed call in, an answer out
 * `reply`: how an answer goes back to its caller, whole or in parts
-* `metrics`, `log`: look on from the side
+* `metrics`, `log`: look on from the side; `views`: what they see of the endpoints
 * `admin`: livez, readyz, metrics, status
 
 Below all of them stand the words:

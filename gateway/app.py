@@ -1,9 +1,9 @@
 """Introduces the parts to each other, opens and closes them in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import web
@@ -12,21 +12,24 @@ from structlog.typing import FilteringBoundLogger
 
 from gateway import __version__
 from gateway.admin import Admin
-from gateway.capacity import FleetStatistics, FleetUnknownError, Follower, follow
+from gateway.assembly import open_endpoints
+from gateway.capacity import FleetUnknownError
 from gateway.config import Config
 from gateway.config.rules import OPS_PATHS
+from gateway.endpoint import Endpoint
 from gateway.limiter import Limiter
 from gateway.log import access_log
-from gateway.metrics import FLEET_PROBING, FLEET_UNREADABLE, INSTANCES, ROUTING_WARNING, Metrics
-from gateway.proxy import Endpoint, Proxy
+from gateway.metrics import Metrics
+from gateway.proxy import Proxy
 from gateway.roster import Roster
 from gateway.router import Router
-from gateway.sagemaker.control import PERMANENT, ControlError, describe, open_control
-from gateway.sagemaker.credentials import CredentialSource, open_credentials
-from gateway.sagemaker.hosts import runtime_url
+from gateway.sagemaker.control import ControlError
+from gateway.sagemaker.credentials import CredentialSource
+from gateway.sagemaker.hosts import HostError
+from gateway.sagemaker.identities import open_identities, problem_of
 from gateway.sagemaker.protocol import ERROR_CODES, INVOKE_ENDPOINT, OPERATIONS
-from gateway.sagemaker.signing import Signer
 from gateway.upstream import open_upstream
+from gateway.views import described, readings
 
 LAST_SECONDS = 2.0
 """How long what was cut off may take to tell its callers, before connections are closed."""
@@ -104,36 +107,55 @@ async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterat
     """
     if HttpRequestParser is HttpRequestParserPy:
         raise StartError("aiohttp runs without its C parser, which is the safe one: install a wheel of it that has it")
-    limiters = {
-        name: Limiter(capacity=endpoint.capacity or 0, max_waiting=endpoint.queue.max_waiting)
-        for name, endpoint in config.endpoints.items()
-    }
     readiness, roster = _Readiness(), Roster()
     async with (
-        open_credentials(log) as credentials,
+        open_identities(config, log) as credentials,
         open_upstream(f"sagemaker-gateway/{__version__}") as upstream,
-        _follow_fleets(config, limiters, credentials, log) as followers,
+        _open_endpoints(config, credentials, log) as endpoints,
     ):
-        metrics = _metrics(config, limiters, followers)
+        statistics = {name: endpoint.limiter.statistics for name, endpoint in endpoints.items()}
+        metrics = Metrics(
+            version=__version__,
+            readings=readings(endpoints),
+            statistics=statistics,
+            operations=[operation.name for operation in OPERATIONS],
+            errors=ERROR_CODES,
+        )
         proxy = Proxy(
             router=Router(config, OPERATIONS, INVOKE_ENDPOINT),
-            endpoints=_endpoints(config, limiters),
-            credentials=credentials,
+            endpoints=endpoints,
             upstream=upstream,
             hooks=(metrics, access_log(log)),
             body_seconds=config.listen.body_timeout_seconds,
             roster=roster,
         )
-        admin = _admin(
-            config=config,
-            limiters=limiters,
-            followers=followers,
-            metrics=metrics,
-            credentials=credentials,
-            readiness=readiness,
+        admin = Admin(
+            registry=metrics.registry,
+            statistics=statistics,
+            describe={name: partial(described, config, endpoint) for name, endpoint in endpoints.items()},
+            checks={
+                "config": lambda: None,  # a gateway without a valid one does not start
+                "credentials": partial(problem_of, credentials.values()),
+                "draining": readiness.problem,
+            },
+            version=__version__,
         )
         async with _listen(config, proxy, admin) as url:
+            limiters = {name: endpoint.limiter for name, endpoint in endpoints.items()}
             yield Gateway(url, limiters, config, roster, log, readiness)
+
+
+@asynccontextmanager
+async def _open_endpoints(
+    config: Config, credentials: Mapping[str, CredentialSource], log: FilteringBoundLogger
+) -> AsyncIterator[Mapping[str, Endpoint]]:
+    """The endpoints, or why there cannot be any."""
+    async with AsyncExitStack() as stack:
+        try:
+            endpoints = await stack.enter_async_context(open_endpoints(config, credentials, log))
+        except (FleetUnknownError, ControlError, HostError) as error:
+            raise StartError(str(error)) from error
+        yield endpoints
 
 
 @asynccontextmanager
@@ -167,106 +189,3 @@ async def _listen(config: Config, proxy: Proxy, admin: Admin) -> AsyncIterator[s
         yield f"http://{host}:{site.port}"
     finally:
         await runner.cleanup()
-
-
-@asynccontextmanager
-async def _follow_fleets(
-    config: Config, limiters: Mapping[str, Limiter], credentials: CredentialSource, log: FilteringBoundLogger
-) -> AsyncIterator[Mapping[str, Follower]]:
-    """For each endpoint with `instances: auto` somebody who keeps its limiter as large as its fleet."""
-    followed = {name: endpoint for name, endpoint in config.endpoints.items() if endpoint.capacity is None}
-    if not followed:
-        yield {}
-        return
-    aws = config.aws
-    async with AsyncExitStack() as stack:
-        try:
-            client = await stack.enter_async_context(
-                open_control(aws.region, aws.control_endpoint_url, credentials.current)
-            )
-            followers = {
-                name: Follower(
-                    name,
-                    read=partial(describe, client, config.endpoint_name(name)),
-                    permanent=PERMANENT,
-                    limiter=limiters[name],
-                    concurrency_per_instance=endpoint.concurrency_per_instance,
-                    refresh_seconds=aws.refresh_seconds,
-                    log=log,
-                )
-                for name, endpoint in followed.items()
-            }
-            await stack.enter_async_context(follow(followers.values()))
-        except (FleetUnknownError, ControlError) as error:
-            raise StartError(str(error)) from error
-        yield followers
-
-
-def _endpoints(config: Config, limiters: Mapping[str, Limiter]) -> dict[str, Endpoint]:
-    region = config.aws.region
-    base = config.aws.endpoint_url or runtime_url(region)
-    endpoints = {}
-    for name, settings in config.endpoints.items():
-        doors = {}
-        for operation in OPERATIONS:
-            url = f"{base}/endpoints/{config.endpoint_name(name)}/{operation.suffix}"
-            doors[operation.name] = (url, Signer(method="POST", url=url, region=region))
-        endpoints[name] = Endpoint(name, settings, limiters[name], doors)
-    return endpoints
-
-
-def _ask(follower: Follower | None, read: Callable[[FleetStatistics], float]) -> float:
-    return 0.0 if follower is None else float(read(follower.statistics()))
-
-
-def _metrics(config: Config, limiters: Mapping[str, Limiter], followers: Mapping[str, Follower]) -> Metrics:
-    def of_fleets(read: Callable[[FleetStatistics], float]) -> dict[str, Callable[[], float]]:
-        return {name: partial(_ask, followers.get(name), read) for name in config.endpoints}
-
-    fixed = {name: endpoint.instances for name, endpoint in config.endpoints.items() if endpoint.instances != "auto"}
-    instances = of_fleets(lambda fleet: fleet.instances)
-    instances |= {name: partial(float, count) for name, count in fixed.items()}
-    return Metrics(
-        version=__version__,
-        fleets={
-            INSTANCES: instances,
-            FLEET_UNREADABLE: of_fleets(lambda fleet: fleet.problem is not None),
-            FLEET_PROBING: of_fleets(lambda fleet: fleet.probing),
-            ROUTING_WARNING: of_fleets(lambda fleet: fleet.routing_warning is not None),
-        },
-        statistics={name: limiter.statistics for name, limiter in limiters.items()},
-        operations=[operation.name for operation in OPERATIONS],
-        errors=ERROR_CODES,
-    )
-
-
-def _admin(
-    *,
-    config: Config,
-    limiters: Mapping[str, Limiter],
-    followers: Mapping[str, Follower],
-    metrics: Metrics,
-    credentials: CredentialSource,
-    readiness: _Readiness,
-) -> Admin:
-    def described(name: str) -> dict[str, object]:
-        endpoint = config.endpoints[name]
-        fleet = {"fleet": asdict(followers[name].statistics())} if name in followers else {}
-        return {
-            "endpoint_name": config.endpoint_name(name),
-            "instances": endpoint.instances,
-            "concurrency_per_instance": endpoint.concurrency_per_instance,
-            **fleet,
-        }
-
-    return Admin(
-        registry=metrics.registry,
-        statistics={name: limiter.statistics for name, limiter in limiters.items()},
-        describe={name: partial(described, name) for name in config.endpoints},
-        checks={
-            "config": lambda: None,  # a gateway without a valid one does not start
-            "credentials": lambda: credentials.problem,
-            "draining": readiness.problem,
-        },
-        version=__version__,
-    )

@@ -23,9 +23,6 @@ JITTER = 0.1
 NUDGE_FRACTION = 3
 """Of the usual time, one part in so many has to pass before somebody may have the fleet read early."""
 
-PROBES = 1
-"""How many calls at once go to a fleet that has no room, or is not known yet: a call is what wakes one from zero."""
-
 AT_ONCE = 5
 """How many fleets are read at once when the gateway starts."""
 
@@ -63,10 +60,10 @@ class Fleet(Protocol):
 
 
 class Resizable(Protocol):
-    """What hands out permits."""
+    """What sees to the permits."""
 
     def resize(self, capacity: int) -> None:
-        """Set how many."""
+        """Say how many calls there is room for; with none, or where it is not known, one call at a time may try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ class FleetStatistics:
         fleet: the last reading that succeeded; None until there is one.
         age_seconds: how old it is; None likewise.
         capacity: how many calls the fleet has room for; 0 until known.
-        probing: whether it has none: then the limiter has one permit, and one call at a time tries.
+        probing: whether it has none, or is not known: then one call at a time tries.
         routing_warning: why permits do not keep calls apart, and the remedy; None where they do.
         problem: why the last reading failed; None where it did not. What was known before still counts.
         failures: readings that failed, since the start.
@@ -204,7 +201,7 @@ class Follower:
         if isinstance(error, self._permanent):
             raise FleetUnknownError(f"endpoints.{self.name}.instances: auto cannot be followed: {error}") from error
         if self._fleet is None:
-            self._limiter.resize(PROBES)
+            self._limiter.resize(0)
 
     async def follow(self) -> None:
         """Read it again and again, for ever."""
@@ -271,7 +268,7 @@ class Follower:
         if warning is not None and (self._warning is None or fleet.routing != known):
             self._log.warning("routing_does_not_follow_permits", problem=warning)
         self._fleet, self._capacity, self._warning = fleet, capacity, warning
-        self._limiter.resize(max(PROBES, capacity))
+        self._limiter.resize(capacity)
 
 
 @asynccontextmanager

@@ -81,11 +81,11 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a mishap
         self.allow = allow
 
     def wire(self, request_id: str) -> tuple[int, list[tuple[str, str]], bytes]:
-        """Status, headers and body in the form that AWS SDKs read."""
+        """Status, headers and body in the form that AWS SDKs read, with all members of the modelled errors."""
         row = self.row
-        body: dict[str, object] = {"code": row.code, "message": self.message}
+        body: dict[str, object] = {"code": row.code, "message": self.message, "Message": self.message}
         if row.code == "ModelError":
-            body |= {"OriginalStatusCode": 0, "OriginalMessage": ""}
+            body |= {"OriginalStatusCode": 0, "OriginalMessage": "", "LogStreamArn": ""}
         headers = [
             ("Content-Type", "application/json"),
             ("x-amzn-ErrorType", row.code),
@@ -107,3 +107,10 @@ def stopped() -> Refusal:
 def leaving() -> Refusal:
     """What becomes of a request that comes too late, or is cut off before its call."""
     return Refusal(DRAINING, "The gateway is shutting down: the call was not sent, try again elsewhere.")
+
+
+def keyless() -> Refusal:
+    """What becomes of a call that there is nothing to sign with."""
+    return Refusal(
+        CREDENTIALS, "The gateway has no usable AWS credentials. No model saw the call; its operators see why."
+    )

@@ -4,6 +4,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum, auto
+from itertools import takewhile
 from time import monotonic
 from typing import Protocol
 
@@ -20,6 +21,10 @@ class PermitMisuseError(RuntimeError):
 
 class Waiter(Protocol):
     """Somebody in the queue."""
+
+    @property
+    def route(self) -> str:
+        """The route by which they came: those of one route are served in order, and routes in turn."""
 
     def grant(self, permit: "Permit") -> bool:
         """Take the permit, or say False because one has left already: then the next in the queue is asked."""
@@ -44,11 +49,17 @@ class Permit:
     running -> (orphaned) -> (cooling) -> released, once.
     """
 
-    __slots__ = ("_limiter", "_state")
+    __slots__ = ("_limiter", "_restriction", "_state")
 
-    def __init__(self, limiter: "Limiter") -> None:
+    def __init__(self, limiter: "Limiter", restriction: int | None = None) -> None:
         self._limiter = limiter
+        self._restriction = restriction
         self._state = _RUNNING
+
+    @property
+    def limiter(self) -> "Limiter":
+        """Whose permit it is."""
+        return self._limiter
 
     def orphan(self) -> None:
         """Say that the caller has gone while the call goes on. The permit is kept until the call ends."""
@@ -86,7 +97,9 @@ class Permit:
         else:
             raise self._misused("a permit is given back once")
         self._state = _RELEASED
-        if limiter._waiters:
+        if self._restriction is not None and self._restriction == limiter._restriction:
+            limiter._restricted -= 1
+        if limiter._queues:
             limiter._admit()
 
     def _misused(self, rule: str) -> PermitMisuseError:
@@ -96,55 +109,118 @@ class Permit:
 class Limiter:
     """As many permits as the endpoint has capacity, and a bounded queue, first come, first served.
 
-    Every method takes constant time, however many wait; raising the capacity takes as many steps as it admits waiters.
+    Where callers come by several routes, those of one route are served in the order in which they came, and the routes
+    in turn: a flood on one of them does not starve the others.
+
+    Every method takes constant time, however many wait; but for raising the capacity, which takes as many steps as it
+    admits waiters, `statistics`, as many as there are routes with somebody waiting, and coming again, as many as there
+    are who came earlier.
 
     Args:
-        capacity: how many calls may run at once.
+        capacity: how many permits there are.
         max_waiting: how many callers may wait.
         clock: seconds, never going back.
     """
 
-    __slots__ = ("_capacity", "_clock", "_cooling", "_max_waiting", "_orphaned", "_running", "_waiters")
+    __slots__ = (
+        "_capacity",
+        "_clock",
+        "_cooling",
+        "_max_waiting",
+        "_most",
+        "_orphaned",
+        "_queues",
+        "_restricted",
+        "_restriction",
+        "_running",
+        "_waiting",
+    )
 
     def __init__(self, *, capacity: int, max_waiting: int, clock: Callable[[], float] = monotonic) -> None:
         # All mutable state of an endpoint's admission. Permit changes the counts, nobody else.
         # No waiter is in the queue while there is room, and _running and _cooling together are never raised
-        # above _capacity; they are above it only after it was lowered.
+        # above _capacity; they are above it only after it was lowered. The same holds of _restricted and _most.
         self._capacity = capacity
+        self._most: int | None = None
+        # Which restriction this is, and how many permits that were granted under it are out.
+        self._restriction = 0
+        self._restricted = 0
         self._running = 0
         self._orphaned = 0
         self._cooling = 0
-        self._waiters: OrderedDict[Waiter, float] = OrderedDict()
+        # By route, and in the order in which they will be asked next; none of them is empty.
+        self._queues: OrderedDict[str, OrderedDict[Waiter, float]] = OrderedDict()
+        self._waiting = 0
         self._max_waiting = max_waiting
         self._clock = clock
 
     @property
     def waiting(self) -> int:
         """How many callers wait."""
-        return len(self._waiters)
+        return self._waiting
+
+    @property
+    def full(self) -> bool:
+        """Whether as many wait as may."""
+        return self._waiting >= self._max_waiting
+
+    @property
+    def free(self) -> bool:
+        """Whether a newcomer would get a permit: there is room, and nobody waits."""
+        return not self._queues and self._has_room()
 
     def acquire_nowait(self) -> Permit | None:
         """A permit, if there is room and nobody waits; else None: nobody overtakes the queue."""
-        if self._running + self._cooling < self._capacity and not self._waiters:
+        if self._most is not None:
+            return self._grant() if self.free else None
+        if self._running + self._cooling < self._capacity and not self._queues:
             self._running += 1
             return Permit(self)
         return None
 
-    def enqueue(self, waiter: Waiter) -> None:
+    def acquire_beyond(self) -> Permit | None:
+        """A permit for somebody whom `restrict` is not meant for, if the capacity has room; else None."""
+        if self._running + self._cooling < self._capacity:
+            self._running += 1
+            return Permit(self)
+        return None
+
+    def enqueue(self, waiter: Waiter, *, since: float | None = None, bounded: bool = True) -> None:
         """Put somebody at the end of the queue; `waiter.grant` is called when it is their turn, which may be at once.
+
+        Args:
+            waiter: who waits.
+            since: when they came first, if they come again: they stand before the later ones of their route.
+            bounded: whether the bound holds for them.
 
         Raises:
             QueueFull: as many wait as may.
         """
-        if len(self._waiters) >= self._max_waiting:
+        if bounded and self._waiting >= self._max_waiting:
             raise QueueFull
-        self._waiters[waiter] = self._clock()
-        if self._running + self._cooling < self._capacity:
+        queue = self._queues.get(waiter.route)
+        if queue is None:
+            queue = self._queues[waiter.route] = OrderedDict()
+        if since is None:
+            queue[waiter] = self._clock()
+        else:
+            earlier = [other for other, came in takewhile(lambda place: place[1] < since, queue.items())]
+            queue[waiter] = since
+            for other in (waiter, *reversed(earlier)):
+                queue.move_to_end(other, last=False)
+        self._waiting += 1
+        if self._has_room():
             self._admit()
 
     def leave(self, waiter: Waiter) -> bool:
         """Take somebody out of the queue; False if they are not in it (any more)."""
-        return self._waiters.pop(waiter, None) is not None
+        queue = self._queues.get(waiter.route)
+        if queue is None or queue.pop(waiter, None) is None:
+            return False
+        self._waiting -= 1
+        if not queue:
+            del self._queues[waiter.route]
+        return True
 
     def resize(self, capacity: int) -> None:
         """Set the capacity. Raising it admits waiters at once; lowering it ends no call, and admits none until it fits.
@@ -157,23 +233,57 @@ class Limiter:
         self._capacity = capacity
         self._admit()
 
+    def restrict(self, most: int | None) -> None:
+        """Let no more than so many calls run at once, beside those that run already, which may take minutes.
+
+        None lifts the restriction, and admits at once.
+        """
+        if most is None:
+            self._restriction += 1
+            self._restricted = 0
+        self._most = most
+        self._admit()
+
     def statistics(self) -> Statistics:
         """The state at this moment."""
-        oldest = next(iter(self._waiters.values()), None)
+        now = self._clock()
+        oldest = min((next(iter(queue.values())) for queue in self._queues.values()), default=now)
         return Statistics(
             capacity=self._capacity,
             running=self._running,
             orphaned=self._orphaned,
             cooling=self._cooling,
-            waiting=len(self._waiters),
-            oldest_waiter_seconds=0.0 if oldest is None else max(0.0, self._clock() - oldest),
+            waiting=self._waiting,
+            oldest_waiter_seconds=max(0.0, now - oldest),
         )
+
+    def _has_room(self) -> bool:
+        return self._running + self._cooling < self._capacity and (self._most is None or self._restricted < self._most)
+
+    def _grant(self) -> Permit:
+        self._running += 1
+        if self._most is None:
+            return Permit(self)
+        self._restricted += 1
+        return Permit(self, self._restriction)
 
     def _admit(self) -> None:
         """Hand free permits to the first in the queue, passing over those who leave in this very turn."""
-        waiters = self._waiters
-        while waiters and self._running + self._cooling < self._capacity:
-            waiter, _ = waiters.popitem(last=False)
-            self._running += 1
-            if not waiter.grant(Permit(self)):
-                self._running -= 1
+        queues = self._queues
+        while queues and self._has_room():
+            route, queue = next(iter(queues.items()))
+            waiter, _ = queue.popitem(last=False)
+            self._waiting -= 1
+            if not queue:
+                del queues[route]
+            permit = self._grant()
+            if not waiter.grant(permit):
+                self._take_back(permit)
+            elif queue:
+                queues.move_to_end(route)
+
+    def _take_back(self, permit: Permit) -> None:
+        """Nobody wanted it. It is not released: that would admit the next from within."""
+        self._running -= 1
+        if permit._restriction is not None:
+            self._restricted -= 1

@@ -101,6 +101,9 @@ class _Handler(logging.Handler):
 def adopt_libraries(log: FilteringBoundLogger) -> None:
     """Let what libraries say through `logging` appear in our form, from warnings up."""
     logging.basicConfig(handlers=[_Handler(log)], level=logging.WARNING, force=True)
+    for library in ("botocore", "aiobotocore"):
+        # A failed refresh is told by us: their traceback may hold what a `credential_process` has printed.
+        logging.getLogger(f"{library}.credentials").setLevel(logging.CRITICAL)
 
 
 def access_log(log: FilteringBoundLogger) -> Callable[[Record], None]:
@@ -108,6 +111,9 @@ def access_log(log: FilteringBoundLogger) -> Callable[[Record], None]:
     info = log.info
 
     def write(record: Record) -> None:
+        more = {}
+        if record.failovers:
+            more["failovers"] = [f"{failover.endpoint}: {failover.reason}" for failover in record.failovers]
         info(
             "request_finished",
             request_id=record.request_id,
@@ -126,6 +132,7 @@ def access_log(log: FilteringBoundLogger) -> Callable[[Record], None]:
             bytes_in=record.bytes_in,
             bytes_out=record.bytes_out,
             orphaned=record.orphaned,
+            **more,
         )
 
     return write

@@ -17,7 +17,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gateway.errors import REASONS
-from gateway.models import Record, Statistics
+from gateway.models import Record, Statistics, Unseen
 
 PREFIX = "sagemaker_gateway_"
 UNKNOWN = "_unknown"
@@ -44,6 +44,9 @@ REQUESTS = Row(
 )
 REFUSALS = Row("refusals", "Requests that the gateway itself refused.", ("endpoint", "reason"))
 UPSTREAM_ERRORS = Row("upstream_errors", "Errors that SageMaker answered, by its error code.", ("endpoint", "error"))
+FAILOVERS = Row(
+    "failovers", "Callers that went on, because no model of the endpoint would see their call.", ("endpoint", "reason")
+)
 REQUEST_DURATION = Row("request_duration_seconds", "From a request's headers to its answer.")
 QUEUE_WAIT = Row("queue_wait_seconds", "Time that calls waited for a permit.")
 UPSTREAM_DURATION = Row("upstream_duration_seconds", "From dispatch to the last byte of SageMaker's answer.")
@@ -62,21 +65,32 @@ STATE: tuple[tuple[Row, Callable[[Statistics], float]], ...] = (
 FLEET_UNREADABLE = Row("fleet_unreadable", "1 while the last reading of the fleet failed; its last size is kept.")
 FLEET_PROBING = Row("fleet_probing", "1 while the fleet has no room, or is not known: one call at a time tries.")
 ROUTING_WARNING = Row("routing_warning", "1 where the endpoint's routing does not keep calls apart; /status says why.")
-FLEET = (INSTANCES, FLEET_UNREADABLE, FLEET_PROBING, ROUTING_WARNING)
-COUNTERS = (REQUESTS, REFUSALS, UPSTREAM_ERRORS)
+EJECTED = Row("ejected", "1 while the endpoint is left out, because call after call could not reach it.")
+NO_CAPACITY = Row("no_capacity", "1 while SageMaker says that the endpoint has no capacity: one call at a time tries.")
+CREDENTIALS_UNUSABLE = Row("credentials_unusable", "1 while there is nothing to sign the endpoint's calls with.")
+READINGS = (
+    INSTANCES,
+    FLEET_UNREADABLE,
+    FLEET_PROBING,
+    ROUTING_WARNING,
+    EJECTED,
+    NO_CAPACITY,
+    CREDENTIALS_UNUSABLE,
+)
+COUNTERS = (REQUESTS, REFUSALS, UPSTREAM_ERRORS, FAILOVERS)
 HISTOGRAMS = (REQUEST_DURATION, QUEUE_WAIT, UPSTREAM_DURATION, UPSTREAM_FIRST_BYTE)
-GAUGES = (*(row for row, _ in STATE), *FLEET, BUILD_INFO)
+GAUGES = (*(row for row, _ in STATE), *READINGS, BUILD_INFO)
 
 
-Fleets: TypeAlias = Mapping[Row, Mapping[str, Callable[[], float]]]
+Readings: TypeAlias = Mapping[Row, Mapping[str, Callable[[], float]]]
 
 
 class _StateCollector(Collector):
-    """Asks limiters and fleets when Prometheus asks."""
+    """Asks limiters, fleets and health when Prometheus asks."""
 
-    def __init__(self, statistics: Mapping[str, Callable[[], Statistics]], fleets: Fleets) -> None:
+    def __init__(self, statistics: Mapping[str, Callable[[], Statistics]], readings: Readings) -> None:
         self._statistics = statistics
-        self._fleets = fleets
+        self._readings = readings
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         now = {endpoint: statistics() for endpoint, statistics in self._statistics.items()}
@@ -85,9 +99,9 @@ class _StateCollector(Collector):
             for endpoint, statistics in now.items():
                 family.add_metric([endpoint], value(statistics))
             yield family
-        for row, readings in self._fleets.items():
+        for row, by_endpoint in self._readings.items():
             family = GaugeMetricFamily(PREFIX + row.name, row.help, labels=row.labels)
-            for endpoint, read in readings.items():
+            for endpoint, read in by_endpoint.items():
                 family.add_metric([endpoint], read())
             yield family
 
@@ -104,6 +118,7 @@ class _EndpointSeries:
         }
         self.refusals = {reason: metrics.refusals.labels(endpoint, reason).inc for reason in REASONS}
         self.upstream_errors = {error: metrics.upstream_errors.labels(endpoint, error).inc for error in errors}
+        self.failovers = {reason: metrics.failovers.labels(endpoint, reason.value).inc for reason in Unseen}
         self.request_duration = metrics.request_duration.labels(endpoint).observe
         self.queue_wait = metrics.queue_wait.labels(endpoint).observe
         self.upstream_duration = metrics.upstream_duration.labels(endpoint).observe
@@ -115,7 +130,7 @@ class Metrics:
 
     Args:
         version: the gateway's.
-        fleets: for each row of `FLEET`, its value by endpoint.
+        readings: for each row of `READINGS`, its value by endpoint.
         statistics: by endpoint, its limiter's statistics.
         operations: the values of the label `operation`.
         errors: the values of the label `error`.
@@ -125,7 +140,7 @@ class Metrics:
         self,
         *,
         version: str,
-        fleets: Fleets,
+        readings: Readings,
         statistics: Mapping[str, Callable[[], Statistics]],
         operations: Iterable[str],
         errors: Iterable[str],
@@ -134,12 +149,13 @@ class Metrics:
         self.requests = self._counter(REQUESTS)
         self.refusals = self._counter(REFUSALS)
         self.upstream_errors = self._counter(UPSTREAM_ERRORS)
+        self.failovers = self._counter(FAILOVERS)
         self.request_duration = self._histogram(REQUEST_DURATION)
         self.queue_wait = self._histogram(QUEUE_WAIT)
         self.upstream_duration = self._histogram(UPSTREAM_DURATION)
         self.upstream_first_byte = self._histogram(UPSTREAM_FIRST_BYTE)
         self._gauge(BUILD_INFO).labels(version).set(1)
-        registry.register(_StateCollector(statistics, fleets))
+        registry.register(_StateCollector(statistics, readings))
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -163,6 +179,11 @@ class Metrics:
             series.upstream_first_byte(record.first_byte)
         if record.upstream_error is not None:
             series.upstream_errors[record.upstream_error]()
+        for failover in record.failovers:
+            left = self._series[failover.endpoint]
+            left.failovers[failover.reason]()
+            if failover.upstream_error is not None:
+                left.upstream_errors[failover.upstream_error]()
 
     def _counter(self, row: Row) -> Counter:
         return Counter(PREFIX + row.name, row.help, row.labels, registry=self.registry)

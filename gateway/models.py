@@ -1,7 +1,8 @@
-"""The nouns that pass between modules: operation, call, answer, record, statistics."""
+"""The nouns that pass between modules: operation, call, answer, failover, record, statistics."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from re import Pattern
 from typing import TypeAlias
 
@@ -86,6 +87,35 @@ class Answer:
     first_byte: float | None = None
 
 
+class Unseen(StrEnum):
+    """Why it is certain that no model saw a call, so that it may be sent again."""
+
+    UNREACHABLE = "unreachable"
+    """No connection came about."""
+    THROTTLED = "throttled"
+    NOT_READY = "not_ready"
+    """The model is still being loaded, or its serverless instance provisioned."""
+    NO_CAPACITY = "no_capacity"
+    """The fleet is scaled to zero."""
+    QUEUE_FULL = "queue_full"
+    """It was not even sent: as many waited as may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failover:
+    """That a caller went on after an endpoint had not taken the call: to another one, or to wait for capacity.
+
+    Attributes:
+        endpoint: key of the endpoint that did not take it.
+        reason: why.
+        upstream_error: the error code of SageMaker's answer; None where there was none.
+    """
+
+    endpoint: str
+    reason: Unseen
+    upstream_error: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """All that is told of one request once it is over, to metrics and log. Times are in seconds.
@@ -96,7 +126,7 @@ class Record:
         method: the HTTP method as it came.
         path: the path as it came, without the query.
         remote: address of the caller.
-        endpoint: key of the endpoint in the config; None where the request leads to none.
+        endpoint: key of the endpoint in the config that was called last, or first in line; None where there is none.
         operation: AWS's name of the operation; None likewise.
         status: HTTP status of the answer; 499 where the caller hung up before it.
         reason: why the gateway refused; None where it did not.
@@ -108,6 +138,7 @@ class Record:
         bytes_in: length of the request's body.
         bytes_out: length of the answer's body.
         orphaned: whether the call outlived its caller.
+        failovers: what came before the last call, in order.
     """
 
     request_id: str
@@ -127,6 +158,7 @@ class Record:
     bytes_in: int
     bytes_out: int
     orphaned: bool
+    failovers: tuple[Failover, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""One caller's turn: the awaiting that goes with a place in a queue."""
+"""One caller's turn: the awaiting that goes with a place in one queue, or in several at once."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, Protocol, TypeVar
 
 from gateway.errors import Refusal
 
@@ -14,45 +14,61 @@ class Releasable(Protocol):
         """Give it back."""
 
 
+class Queue(Protocol):
+    """Where a turn has a place."""
+
+    def leave(self, waiter: Any) -> bool:
+        """Take a turn out; False if it is not there (any more)."""
+
+
 P = TypeVar("P", bound=Releasable)
 
 
 class Turn(Generic[P]):
-    """A place in a queue.
+    """A place in each of some queues; the first that grants a permit ends the waiting in all of them.
 
     Args:
-        leave: takes a turn out of the queue; False if it is not in it (any more).
+        queues: where it is going to stand.
+        route: the route by which the caller came.
     """
 
-    __slots__ = ("__weakref__", "_future", "_leave")
+    __slots__ = ("__weakref__", "_future", "_queues", "route")
 
-    def __init__(self, leave: Callable[["Turn[P]"], bool]) -> None:
-        self._leave = leave
+    def __init__(self, queues: Iterable[Queue], route: str) -> None:
+        self.route = route
+        self._queues = tuple(queues)
         self._future: asyncio.Future[P] = asyncio.get_running_loop().create_future()
+
+    @property
+    def over(self) -> bool:
+        """Whether the waiting has ended, one way or another."""
+        return self._future.done()
 
     def grant(self, permit: P) -> bool:
         """Take the permit; False if the caller has left in this very turn of the event loop."""
         if self._future.done():
             return False
         self._future.set_result(permit)
+        self._leave()
         return True
 
-    def refuse(self, refusal: Refusal) -> None:
-        """Leave the queue, refused."""
-        if self._leave(self) and not self._future.done():
-            self._future.set_exception(refusal)
+    def refuse(self, reason: Exception) -> None:
+        """Leave the queues, refused."""
+        if not self._future.done():
+            self._leave()
+            self._future.set_exception(reason)
 
-    async def wait(self, seconds: float, refusal: Refusal) -> P:
-        """Wait until the permit is granted.
+    async def wait(self, seconds: float, refusal: Callable[[], Refusal]) -> P:
+        """Wait until a permit is granted.
 
         Args:
-            seconds: how long at most; the turn ends at that moment, not when the queue moves next.
-            refusal: what is raised then.
+            seconds: how long at most; the turn ends at that moment, not when a queue moves next.
+            refusal: makes what is raised then.
 
         Raises:
             Refusal: the time is up, or somebody refused the turn.
         """
-        timer = asyncio.get_running_loop().call_later(seconds, self.refuse, refusal)
+        timer = asyncio.get_running_loop().call_later(seconds, lambda: self.refuse(refusal()))
         try:
             return await self._future
         except asyncio.CancelledError:
@@ -63,6 +79,11 @@ class Turn(Generic[P]):
 
     def _abandon(self) -> None:
         """Leave without a trace, also when the permit was granted in the turn in which the caller left."""
+        self._leave()
         future = self._future
-        if not self._leave(self) and future.done() and not future.cancelled() and not future.exception():
+        if future.done() and not future.cancelled() and not future.exception():
             future.result().release()
+
+    def _leave(self) -> None:
+        for queue in self._queues:
+            queue.leave(self)

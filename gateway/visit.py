@@ -9,7 +9,7 @@ from uuid import uuid4
 from aiohttp import web
 
 from gateway.errors import Refusal
-from gateway.models import Answer, Record
+from gateway.models import Answer, Failover, Record
 
 CALLER_GONE = 499
 """What is recorded in place of a status where the caller hung up before there was one, as NGINX does."""
@@ -23,6 +23,7 @@ class Visit:
 
     Attributes:
         response: an answer in parts, which has been sent already; None where the answer is whole.
+        called: whether a call was made: then the answer says at which endpoint.
     """
 
     request: web.BaseRequest
@@ -39,6 +40,8 @@ class Visit:
     bytes_out: int | None = None
     response: web.StreamResponse | None = None
     orphaned: bool = False
+    called: bool = False
+    failovers: tuple[Failover, ...] = ()
 
     @classmethod
     def begin(cls, request: web.BaseRequest) -> Self:
@@ -52,14 +55,23 @@ class Visit:
         self.reason = refusal.row.reason
         return Answer(*refusal.wire(self.request_id))
 
+    def go_on(self, failovers: tuple[Failover, ...]) -> None:
+        """Say that the call that was made is not the last: it counts as a failover."""
+        self.failovers = failovers
+        self.called = False
+        self.aws_request_id = self.upstream_error = self.upstream = None
+
     def marks(self, answer: Answer) -> dict[str, str]:
         """The headers by which every answer tells whose it is, and where its time went."""
         queue = self.queue or 0.0
         upstream = self.upstream or answer.first_byte or 0.0
-        return {
+        marks = {
             "Server-Timing": f"queue;dur={queue * 1000:.1f}, upstream;dur={upstream * 1000:.1f}",
             "X-Request-Id": self.request_id,
         }
+        if self.called and self.endpoint is not None:
+            marks["X-Gateway-Endpoint"] = self.endpoint
+        return marks
 
     def record(self, status: int, answer: Answer | None) -> Record:
         """The record of this request, which ended with the status; the answer is the one that was there to send."""
@@ -82,6 +94,7 @@ class Visit:
             bytes_in=self.bytes_in,
             bytes_out=self._bytes_out(status, answer),
             orphaned=self.orphaned,
+            failovers=self.failovers,
         )
 
     def _bytes_out(self, status: int, answer: Answer | None) -> int:

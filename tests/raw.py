@@ -116,10 +116,11 @@ async def serve_ok(peer: Peer) -> None:
 
 
 @asynccontextmanager
-async def raw_server(*scripts: Script) -> AsyncIterator[RawServer]:
+async def raw_server(*scripts: Script, port: int = 0) -> AsyncIterator[RawServer]:
     """A server that plays one script per connection, and the last of them for all that follow.
 
     A script that ends has its connection closed, and one that fails because the other end has gone has ended.
+    Port 0 takes a free one.
     """
     state = RawServer()
     errors: list[Exception] = []
@@ -147,7 +148,7 @@ async def raw_server(*scripts: Script) -> AsyncIterator[RawServer]:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, backlog=1024)
+    server = await asyncio.start_server(accept, "127.0.0.1", port, backlog=1024)
     state.port = server.sockets[0].getsockname()[1]
     try:
         yield state

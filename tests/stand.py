@@ -48,7 +48,12 @@ class StandSettings:
         return Config.model_validate(
             {
                 "listen": {"port": 0},
-                "aws": {"region": REGION, "endpoint_url": upstream},
+                "aws": {
+                    "region": REGION,
+                    "endpoint_url": upstream,
+                    "control_endpoint_url": upstream,
+                    "refresh_seconds": 1,
+                },
                 "endpoints": endpoints,
                 **self.config,
             }

@@ -19,7 +19,7 @@ async def test_livez_and_readyz_say_ok(make_stand: MakeStand) -> None:
 
 
 async def test_status_shows_every_endpoint(make_stand: MakeStand) -> None:
-    """JSON with what the config says of an endpoint and what its limiter does at this moment."""
+    """JSON with what the config says of an endpoint, and how it, its keys and its limiter are at this moment."""
     stand = await make_stand(StandSettings({"echo-prod": ECHO}, {"echo-prod": {"concurrency_per_instance": 3}}))
 
     reply = await stand.request("GET", "/status", b"")
@@ -29,6 +29,8 @@ async def test_status_shows_every_endpoint(make_stand: MakeStand) -> None:
             "endpoint_name": "echo-prod",
             "instances": 2,
             "concurrency_per_instance": 3,
+            "health": {"ejected": False, "no_capacity": False, "probing": False, "unreachable_in_a_row": 0},
+            "credentials": "ok",
             "capacity": 6,
             "running": 0,
             "orphaned": 0,

@@ -16,7 +16,6 @@ from moto.server import ThreadedMotoServer
 
 from gateway.capacity import (
     AT_ONCE,
-    PROBES,
     FleetUnknownError,
     Follower,
     capacity_of,
@@ -24,6 +23,7 @@ from gateway.capacity import (
     misplaced,
     routing_warning,
 )
+from gateway.health import PROBES, Health
 from gateway.limiter import Limiter
 from gateway.log import make_logger
 from gateway.sagemaker.control import (
@@ -39,6 +39,7 @@ from gateway.sagemaker.control import (
     open_control,
 )
 from gateway.sagemaker.signing import Credentials
+from tests.doubles import Caller, Time, Timers
 from tests.waiting import until
 
 FLEET = Fleet(
@@ -73,33 +74,6 @@ def fleet_of(instances: int, **more: Any) -> Fleet:
     return replace(FLEET, instances=instances, **more)
 
 
-class Time:
-    """Time that passes when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.asked: list[float] = []
-        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
-
-    def clock(self) -> float:
-        """The seconds of now."""
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        """Return when so many seconds have passed."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.asked.append(seconds)
-        self._sleepers.append((self.now + seconds, future))
-        await future
-
-    def pass_by(self, seconds: float) -> None:
-        """Let so many seconds pass."""
-        self.now += seconds
-        for due, future in self._sleepers:
-            if due <= self.now and not future.done():
-                future.set_result(None)
-
-
 Seen = Fleet | Exception | Callable[[], Awaitable[Fleet]]
 
 
@@ -119,19 +93,21 @@ class Sight:
 
 
 class Stand:
-    """A follower with a real limiter, in a time of its own."""
+    """A follower with a real limiter, and the health between them, in a time of its own."""
 
     def __init__(self, seen: Seen, *, concurrency: int = 1, name: str = "resnet") -> None:
         self.sight = Sight(seen)
         self.time = Time()
+        self.timers = Timers()
         self.limiter = Limiter(capacity=0, max_waiting=10)
+        self.health = Health(self.limiter, ejects=False, later=self.timers.later)
         self.chance = 0.5
         self._stream = io.StringIO()
         self.follower = Follower(
             name,
             read=self.sight,
             permanent=PERMANENT,
-            limiter=self.limiter,
+            limiter=self.health,
             concurrency_per_instance=concurrency,
             log=make_logger(style="json", stream=self._stream),
             clock=self.time.clock,
@@ -261,17 +237,11 @@ async def test_the_limiter_follows(make_stand: Callable[..., Any]) -> None:
 async def test_raising_admits_who_waits(make_stand: Callable[..., Any]) -> None:
     """In the same turn, since it is the limiter's own resizing; lowering takes no permit back."""
     stand = await make_stand(fleet_of(1))
-    granted = []
-
-    class Waiter:
-        def grant(self, permit: object) -> bool:
-            granted.append(permit)
-            return True
-
+    waiter = Caller()
     assert stand.limiter.acquire_nowait() is not None
-    stand.limiter.enqueue(Waiter())
+    stand.limiter.enqueue(waiter)
     await stand.see(fleet_of(2))
-    assert len(granted) == 1
+    assert waiter.permit is not None
     await stand.see(fleet_of(1))
     assert (stand.limiter.statistics().running, stand.limiter.statistics().capacity) == (2, 1)
 
@@ -331,6 +301,46 @@ async def test_a_fleet_without_room_gets_one_call_at_a_time(make_stand: Callable
     await stand.see(fleet_of(1))
     statistics = stand.follower.statistics()
     assert (stand.limiter.statistics().capacity, statistics.capacity, statistics.probing) == (4, 4, False)
+
+
+async def test_growth_that_is_read_ends_a_want_of_capacity(make_stand: Callable[..., Any]) -> None:
+    """SageMaker had no capacity for a call; once the fleet has more instances nobody has to try that out."""
+    stand = await make_stand(fleet_of(0))
+    stand.health.no_capacity()
+    waiter = Caller()
+    stand.limiter.enqueue(waiter)
+    await stand.see(fleet_of(0))
+    assert (waiter.asked, stand.timers.pending) == (0, 1)
+    await stand.see(fleet_of(3))
+    assert (waiter.asked, stand.timers.pending, stand.health.cause) == (1, 0, None)
+
+
+class Told:
+    """Somebody who notes how much room there is said to be."""
+
+    def __init__(self) -> None:
+        self.capacities: list[int] = []
+
+    def resize(self, capacity: int) -> None:
+        """Note it."""
+        self.capacities.append(capacity)
+
+
+async def test_the_room_that_is_told_is_the_fleets_own() -> None:
+    """With every reading; 0 where it has none, and where its first reading failed: trying is another's business."""
+    told, sight = Told(), Sight(THROTTLED)
+    follower = Follower(
+        "resnet",
+        read=sight,
+        permanent=PERMANENT,
+        limiter=told,
+        concurrency_per_instance=2,
+        log=make_logger(stream=io.StringIO()),
+    )
+    for seen in (THROTTLED, fleet_of(3), THROTTLED, fleet_of(0), fleet_of(4, serving=False)):
+        sight.seen = seen
+        await follower.start()
+    assert told.capacities == [0, 6, 0, 0]
 
 
 @given(st.data())

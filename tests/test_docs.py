@@ -1,21 +1,30 @@
 """The documentation names what there is, all of it, and nothing else."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from gateway import errors, metrics
+from gateway import errors, health, metrics
 from gateway.config import Config
 from gateway.config.problems import dotted
 from gateway.config.schema import Reference, Schema
+from gateway.models import Unseen
+from gateway.sagemaker.protocol import OPERATIONS
 
 CONFIG = Path(__file__).parents[1] / "config"
 README = (CONFIG / "README.md").read_text(encoding="utf-8")
 EXAMPLE = (CONFIG / "example.yaml").read_text(encoding="utf-8")
-SETTINGS = {dotted(path).replace("[0]", "[]"): node for path, node in Reference().settings().items()}
-LEAVES = {name: node for name, node in SETTINGS.items() if node.get("type") not in {"object", "array"}}
+ALL_SETTINGS = {dotted(path).replace("[0]", "[]"): node for path, node in Reference().settings().items()}
+# A list of plain values is one setting: its entries are told with it.
+SETTINGS = {name: node for name, node in ALL_SETTINGS.items() if not name.endswith("[]") or "properties" in node}
+LEAVES = {
+    name: node
+    for name, node in SETTINGS.items()
+    if not any(other.startswith((f"{name}.", f"{name}[]")) for other in SETTINGS)
+}
 
 
 def section(title: str) -> str:
@@ -75,7 +84,7 @@ def test_the_example_has_every_setting() -> None:
     found: dict[str, object] = {}
     _walk("", yaml.safe_load(EXAMPLE), found)
 
-    assert set(found) == set(LEAVES)
+    assert set(found) == set(LEAVES), set(found) ^ set(LEAVES)
     for name in LEAVES:
         key = name.rpartition(".")[2]
         comment = re.search(rf"((?:^ *#.*\n)+) *(?:- )?{key}:", EXAMPLE, flags=re.MULTILINE)
@@ -88,7 +97,7 @@ def _walk(path: str, value: object, found: dict[str, object]) -> None:
         for key, child in value.items():
             step = "NAME" if path in {"endpoints", "routes"} else key
             _walk(f"{path}.{step}" if path else step, child, found)
-    elif isinstance(value, list):
+    elif isinstance(value, list) and path not in LEAVES:
         for child in value:
             _walk(f"{path}[]", child, found)
     else:
@@ -135,6 +144,62 @@ def test_the_metrics_of_the_reference_are_those_of_the_code() -> None:
     assert set(documented) == expected
     assert len(documented) == len(expected)
     assert all(row["when it rises"] for row in rows)
+
+
+def test_the_reasons_to_go_on_are_those_of_the_code() -> None:
+    """The reference lists the values of the label, all of them."""
+    (row,) = [row for row in table("Metrics") if row["name"] == "`failovers_total`"]
+    listed = row["what it is"].partition("Reason is ")[2]
+
+    assert set(re.findall(r"`(\w+)`", listed)) == {reason.value for reason in Unseen}
+
+
+def test_the_figures_of_ejection_are_those_of_the_code() -> None:
+    """How many refused connections, how long the pauses."""
+    text = " ".join(section("Routes over several endpoints").split())
+    first, longest = health.FIRST_PAUSE_SECONDS, health.LONGEST_PAUSE_SECONDS
+
+    assert f"After {health.REFUSALS} refused connections in a row an endpoint is left out for {first:g} s" in text
+    assert f"Each try in vain doubles the pause, up to {longest[errors.UNREACHABLE]:g} s" in text
+    assert f"One call tries after {first:g} s" in text
+    assert f"each try in vain doubles the pause, up to {longest[errors.NO_CAPACITY]:g} s" in text
+
+
+def test_the_headers_of_the_reference_are_those_of_the_code() -> None:
+    """Every header that the sections name is one that SageMaker takes, or one that the gateway gives."""
+    named = set(re.findall(r"`(X-[A-Za-z-]+)`", README))
+    known = {header.name for operation in OPERATIONS for header in operation.request_headers.values()}
+
+    assert named >= {"X-Gateway-Endpoint", "X-Amzn-SageMaker-Session-Id"}
+    assert named <= known | {"X-Gateway-Endpoint"}
+
+
+def test_the_actions_of_the_policy_are_explained() -> None:
+    """Every IAM action that iam-policy.json grants is named with what it is for, and no other one."""
+    policy = json.loads((CONFIG / "iam-policy.json").read_text(encoding="utf-8"))
+    actions = {
+        action
+        for statement in policy["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+
+    assert set(re.findall(r"`((?:sagemaker|sts):\w+)`", section("Credentials, accounts, regions"))) == actions
+    assert set(re.findall(r"`((?:sagemaker|sts):\w+)`", README)) == actions
+
+
+def test_every_link_within_the_reference_leads_somewhere() -> None:
+    """Anchors are headings as GitHub spells them."""
+    headings = re.findall(r"^#+ (.+)$", README, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+    assert set(re.findall(r"\(#([^)]+)\)", README)) <= anchors
+
+
+def test_every_file_is_in_the_table() -> None:
+    """Whoever looks into the directory finds each file explained."""
+    listed = set(re.findall(r"`([\w.-]+)`", README.partition("\n## ")[0]))
+
+    assert {path.name for path in CONFIG.iterdir()} - {"README.md"} <= listed
 
 
 def test_the_buckets_of_the_reference_are_those_of_the_code() -> None:

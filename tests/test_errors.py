@@ -119,7 +119,8 @@ def test_a_refusal_has_the_form_that_aws_uses(row: Row) -> None:
     assert named["Content-Type"] == "application/json"
     document = json.loads(body)
     assert (document.pop("code"), document.pop("message")) == (row.code, 'say "why"\n')
-    assert document == ({"OriginalStatusCode": 0, "OriginalMessage": ""} if row.status == 424 else {})
+    members = {"OriginalStatusCode": 0, "OriginalMessage": "", "LogStreamArn": ""} if row.status == 424 else {}
+    assert document == {"Message": 'say "why"\n', **members}
 
 
 @EVERY_ROW

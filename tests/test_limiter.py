@@ -1,56 +1,14 @@
-"""The limiter: never over capacity, never idle while someone waits, first come, first served, nothing left behind."""
+"""The limiter: never over capacity, never idle while someone waits, a fair queue, nothing left behind."""
 
 import gc
 import weakref
-from collections import deque
 from typing import ClassVar
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    RuleBasedStateMachine,
-    consumes,
-    initialize,
-    invariant,
-    multiple,
-    precondition,
-    rule,
-)
 
 from gateway.limiter import Limiter, Permit, PermitMisuseError, QueueFull
 from gateway.models import Statistics
-
-MAX_WAITING = 5
-
-
-class Clock:
-    """Time that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        """What the limiter takes for now."""
-        return self.now
-
-
-class Caller:
-    """Somebody who waits, and who remembers what they were given."""
-
-    def __init__(self) -> None:
-        self.permit: Permit | None = None
-        self.gone = False
-        self.asked = 0
-
-    def grant(self, permit: Permit) -> bool:
-        """Take the permit, unless one has gone."""
-        self.asked += 1
-        if self.gone:
-            return False
-        self.permit = permit
-        return True
+from tests.doubles import Caller, Clock
 
 
 def take(limiter: Limiter) -> Permit:
@@ -60,170 +18,13 @@ def take(limiter: Limiter) -> Permit:
     return permit
 
 
-def queue_up(limiter: Limiter, count: int) -> list[Caller]:
-    """So many callers at the end of the queue."""
-    callers = [Caller() for _ in range(count)]
+def queue_up(limiter: Limiter, count: int, route: str = "route") -> list[Caller]:
+    """So many callers of a route at the end of the queue."""
+    callers = [Caller(route) for _ in range(count)]
     for caller in callers:
         assert limiter.acquire_nowait() is None
         limiter.enqueue(caller)
     return callers
-
-
-class LimiterModel(RuleBasedStateMachine):
-    """Whatever happens in whatever order, the limiter is what a plain list of waiters and three counts say."""
-
-    permits = Bundle("permits")
-    """Permits that are out, each with the state that it should have."""
-
-    @initialize(capacity=st.integers(0, 4))
-    def open(self, capacity: int) -> None:
-        """A limiter that nobody has asked yet."""
-        self.clock = Clock()
-        self.limiter = Limiter(capacity=capacity, max_waiting=MAX_WAITING, clock=self.clock)
-        self.capacity = capacity
-        self.waiting: deque[tuple[Caller, float]] = deque()
-        self.running: set[Permit] = set()
-        self.orphaned: set[Permit] = set()
-        self.cooling: set[Permit] = set()
-        self.arrived: list[Caller] = []
-
-    def held(self) -> int:
-        """Permits that are out."""
-        return len(self.running) + len(self.orphaned) + len(self.cooling)
-
-    def expect_grants(self) -> list[Permit]:
-        """Let the model do what the limiter has just done: hand what is free to the first who are still there."""
-        granted = []
-        while self.waiting and self.held() < self.capacity:
-            caller, _ = self.waiting.popleft()
-            assert caller.asked == 1
-            if caller.gone:
-                assert caller.permit is None
-            else:
-                assert caller.permit is not None
-                self.running.add(caller.permit)
-                granted.append(caller.permit)
-        assert [caller.asked for caller, _ in self.waiting] == [0] * len(self.waiting)
-        return granted
-
-    @rule(target=permits)
-    def acquire(self) -> object:
-        """A newcomer gets a permit exactly when there is room and nobody is before them; else they queue, if they may.
-
-        Whoever gets nothing makes no permit.
-        """
-        permit = self.limiter.acquire_nowait()
-        assert (permit is not None) == (self.held() < self.capacity and not self.waiting)
-        if permit is not None:
-            self.running.add(permit)
-            return permit
-        caller = Caller()
-        if len(self.waiting) == MAX_WAITING:
-            with pytest.raises(QueueFull):
-                self.limiter.enqueue(caller)
-        else:
-            self.limiter.enqueue(caller)
-            self.waiting.append((caller, self.clock.now))
-            self.arrived.append(caller)
-        return multiple()
-
-    @precondition(lambda self: self.waiting)
-    @rule(data=st.data())
-    def leave(self, data: st.DataObject) -> None:
-        """A waiter may leave from anywhere in the queue, once."""
-        place = data.draw(st.integers(0, len(self.waiting) - 1))
-        caller, _ = self.waiting[place]
-        del self.waiting[place]
-        assert self.limiter.leave(caller) is True
-        assert self.limiter.leave(caller) is False
-        assert caller.asked == 0
-
-    @precondition(lambda self: any(not caller.gone for caller, _ in self.waiting))
-    @rule(data=st.data())
-    def go_in_the_turn_of_the_grant(self, data: st.DataObject) -> None:
-        """A waiter may have gone without having had the time to leave: it will decline."""
-        data.draw(st.sampled_from([caller for caller, _ in self.waiting if not caller.gone])).gone = True
-
-    @rule(data=st.data())
-    def leave_too_late(self, data: st.DataObject) -> None:
-        """Whoever is not in the queue, or not any more, cannot leave it."""
-        waiting = {caller for caller, _ in self.waiting}
-        caller = data.draw(st.sampled_from([*(caller for caller in self.arrived if caller not in waiting), Caller()]))
-        assert self.limiter.leave(caller) is False
-
-    @rule(target=permits, permit=consumes(permits))
-    def release(self, permit: Permit) -> object:
-        """A permit comes back, once, and what is free goes to the first in the queue in the same turn."""
-        permit.release()
-        for state in (self.running, self.orphaned, self.cooling):
-            state.discard(permit)
-        granted = self.expect_grants()
-        for misuse in (permit.release, permit.orphan, permit.cool):
-            with pytest.raises(PermitMisuseError):
-                misuse()
-        return multiple(*granted)
-
-    @rule(permit=permits)
-    def orphan(self, permit: Permit) -> None:
-        """A running call may lose its caller, once; that frees nothing."""
-        if permit in self.running:
-            permit.orphan()
-            self.running.remove(permit)
-            self.orphaned.add(permit)
-        else:
-            with pytest.raises(PermitMisuseError):
-                permit.orphan()
-
-    @rule(permit=permits)
-    def cool(self, permit: Permit) -> None:
-        """A call may be given up, once; that frees nothing."""
-        if permit in self.cooling:
-            with pytest.raises(PermitMisuseError):
-                permit.cool()
-        else:
-            permit.cool()
-            self.running.discard(permit)
-            self.orphaned.discard(permit)
-            self.cooling.add(permit)
-
-    @rule(target=permits, capacity=st.integers(0, 6))
-    def resize(self, capacity: int) -> object:
-        """The capacity changes: more of it admits waiters at once, less of it ends no call."""
-        self.limiter.resize(capacity)
-        self.capacity = capacity
-        return multiple(*self.expect_grants())
-
-    @rule(seconds=st.floats(0, 100))
-    def wait(self, seconds: float) -> None:
-        """Time passes."""
-        self.clock.now += seconds
-
-    @invariant()
-    def statistics_are_the_models(self) -> None:
-        """The limiter says of itself what is so, and nobody waits while there is room."""
-        assert self.limiter.statistics() == Statistics(
-            capacity=self.capacity,
-            running=len(self.running) + len(self.orphaned),
-            orphaned=len(self.orphaned),
-            cooling=len(self.cooling),
-            waiting=len(self.waiting),
-            oldest_waiter_seconds=self.clock.now - self.waiting[0][1] if self.waiting else 0.0,
-        )
-        assert self.limiter.waiting == len(self.waiting)
-        assert not (self.waiting and self.held() < self.capacity)
-
-    def teardown(self) -> None:
-        """When all have been served and all has been given back, nothing is left."""
-        self.limiter.resize(1_000)
-        self.capacity = 1_000
-        self.expect_grants()
-        for permit in self.running | self.orphaned | self.cooling:
-            permit.release()
-        assert self.limiter.statistics() == Statistics(1_000, 0, 0, 0, 0, 0.0)
-
-
-LimiterModel.TestCase.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
-TestLimiterModel = LimiterModel.TestCase
 
 
 def test_permits_end_where_capacity_ends() -> None:
@@ -412,3 +213,128 @@ def test_a_release_asks_the_first_and_nobody_else() -> None:
     CountedCaller.looks = 0
     permit.release()
     assert (CountedCaller.looks <= 2, sum(caller.asked for caller in crowd), crowd[0].asked) == (True, 1, 1)
+
+
+def served(limiter: Limiter, permit: Permit, callers: list[Caller]) -> list[str]:
+    """The routes of all these callers, in the order in which one permit comes round to them."""
+    order = []
+    while limiter.waiting:
+        permit.release()
+        (caller,) = (caller for caller in callers if caller.permit is not None)
+        callers.remove(caller)
+        assert caller.permit is not None
+        permit = caller.permit
+        order.append(caller.route)
+    return order
+
+
+def test_a_flood_on_one_route_does_not_starve_the_others() -> None:
+    """Who comes after 100 of another route is served second; a third route shares from when it comes."""
+    limiter = Limiter(capacity=1, max_waiting=1000)
+    permit = take(limiter)
+    callers = [*queue_up(limiter, 100, "flood"), *queue_up(limiter, 2, "b"), *queue_up(limiter, 1, "c")]
+    assert served(limiter, permit, callers)[:6] == ["flood", "b", "c", "flood", "b", "flood"]
+
+
+def test_a_route_whose_first_has_gone_does_not_lose_its_turn() -> None:
+    """Whoever declines costs the others of their route nothing."""
+    limiter = Limiter(capacity=1, max_waiting=9)
+    permit = take(limiter)
+    gone, second = queue_up(limiter, 2, "a")
+    (other,) = queue_up(limiter, 1, "b")
+    gone.gone = True
+    permit.release()
+    assert (second.permit is not None, other.permit) == (True, None)
+
+
+def test_who_comes_again_stands_where_they_would_have() -> None:
+    """Behind those of their route who came before them, before the others, and also where as many wait as may."""
+    clock = Clock()
+    limiter = Limiter(capacity=0, max_waiting=2, clock=clock)
+    (first,) = queue_up(limiter, 1)
+    clock.now += 2
+    (last,) = queue_up(limiter, 1)
+    returned = Caller()
+    limiter.enqueue(returned, since=clock.now - 1, bounded=False)
+    assert (limiter.full, limiter.waiting) == (True, 3)
+    order = []
+    for capacity in (1, 2, 3):
+        limiter.resize(capacity)
+        order.append([caller.permit is not None for caller in (first, returned, last)])
+    assert order == [[True, False, False], [True, True, False], [True, True, True]]
+
+
+def test_the_age_of_who_comes_again_counts_from_their_coming() -> None:
+    """They have waited since then, with a call in between."""
+    clock = Clock()
+    limiter = Limiter(capacity=0, max_waiting=9, clock=clock)
+    queue_up(limiter, 1)
+    limiter.enqueue(Caller(), since=clock.now - 20)
+    assert limiter.statistics().oldest_waiter_seconds == 20
+
+
+def test_what_runs_already_keeps_nobody_from_trying() -> None:
+    """A stream of minutes, or a permit that cools: one call may try beside them, and one more when that has ended."""
+    limiter = Limiter(capacity=4, max_waiting=9)
+    take(limiter)
+    take(limiter).cool()
+    limiter.restrict(0)
+    first, second = queue_up(limiter, 2)
+    limiter.restrict(1)
+    assert (first.permit is not None, second.permit is not None) == (True, False)
+    limiter.restrict(0)
+    assert first.permit is not None
+    first.permit.release()
+    assert second.permit is None
+    limiter.restrict(1)
+    assert second.permit is not None
+
+
+def test_a_call_of_an_earlier_restriction_does_not_count() -> None:
+    """The call that ended it may still run when the next one comes."""
+    limiter = Limiter(capacity=4, max_waiting=9)
+    limiter.restrict(1)
+    take(limiter)
+    limiter.restrict(None)
+    limiter.restrict(1)
+    take(limiter)
+    assert limiter.acquire_nowait() is None
+
+
+def test_a_restriction_holds_whatever_the_capacity_and_ends_no_call() -> None:
+    """None is allowed while 3 run, so nobody comes after them; then one is, and then all are that fit."""
+    limiter = Limiter(capacity=3, max_waiting=9)
+    permits = [take(limiter) for _ in range(3)]
+    callers = queue_up(limiter, 4)
+    limiter.restrict(0)
+    limiter.resize(5)
+    for permit in permits:
+        permit.release()
+    admitted = [sum(caller.asked for caller in callers)]
+    for most in (1, None):
+        limiter.restrict(most)
+        admitted.append(sum(caller.asked for caller in callers))
+    assert (admitted, limiter.statistics().capacity) == ([0, 1, 4], 5)
+
+
+def test_a_restriction_above_the_capacity_adds_no_room() -> None:
+    """It only takes away."""
+    limiter = Limiter(capacity=1, max_waiting=9)
+    limiter.restrict(5)
+    take(limiter)
+    assert (limiter.free, limiter.acquire_nowait(), limiter.acquire_beyond()) == (False, None, None)
+
+
+def test_whom_a_restriction_is_not_meant_for_has_the_capacity() -> None:
+    """As many as that, whoever waits for the restriction to go; they count as running when it does."""
+    limiter = Limiter(capacity=2, max_waiting=9)
+    limiter.restrict(0)
+    (waiter,) = queue_up(limiter, 1)
+    first, second = limiter.acquire_beyond(), limiter.acquire_beyond()
+    assert first is not None
+    assert second is not None
+    assert (limiter.acquire_beyond(), waiter.asked) == (None, 0)
+    limiter.restrict(None)
+    assert waiter.asked == 0
+    first.release()
+    assert (waiter.asked, limiter.statistics().running) == (1, 2)

@@ -270,3 +270,11 @@ def test_adopting_twice_says_nothing_twice(adopted: io.StringIO) -> None:
     adopt_libraries(make_logger(style="json", stream=second))
     logging.getLogger("asyncio").error("said")
     assert (adopted.getvalue(), len(lines(second))) == ("", 1)
+
+
+@pytest.mark.parametrize("library", ["botocore", "aiobotocore"])
+def test_what_a_credential_process_has_printed_is_not_logged(adopted: io.StringIO, library: str) -> None:
+    """Of a failed refresh botocore logs a traceback that quotes the program; what is to be said of it, we say."""
+    logging.getLogger(f"{library}.credentials").warning("refresh failed", exc_info=ValueError("the-secret"))
+
+    assert adopted.getvalue() == ""

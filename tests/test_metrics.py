@@ -18,14 +18,15 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from gateway.errors import REASONS
 from gateway.limiter import Limiter
-from gateway.metrics import FLEET, Metrics
-from gateway.models import Record, Statistics
+from gateway.metrics import READINGS, Metrics, Readings
+from gateway.models import Failover, Record, Statistics, Unseen
 
 PREFIX = "sagemaker_gateway_"
 ENDPOINTS = ("resnet", "bert")
 UNKNOWN = "_unknown"
 OPERATIONS = ("InvokeEndpoint", "InvokeEndpointAsync")
 ERRORS = ("ModelError", "ThrottlingException", "_other")
+FAILOVERS = ("unreachable", "throttled", "not_ready", "no_capacity", "queue_full")
 CODES = [
     *map(str, (200, 400, 403, 404, 405, 408, 413, 415, 424, 429, 499, 500, 502, 503, 504, 530)),
     "_other",
@@ -40,11 +41,15 @@ TABLE = {
     "upstream_first_byte_seconds": ("histogram", {"endpoint"}),
     "refusals": ("counter", {"endpoint", "reason"}),
     "upstream_errors": ("counter", {"endpoint", "error"}),
+    "failovers": ("counter", {"endpoint", "reason"}),
     "capacity": ("gauge", {"endpoint"}),
     "instances": ("gauge", {"endpoint"}),
     "fleet_unreadable": ("gauge", {"endpoint"}),
     "fleet_probing": ("gauge", {"endpoint"}),
     "routing_warning": ("gauge", {"endpoint"}),
+    "ejected": ("gauge", {"endpoint"}),
+    "no_capacity": ("gauge", {"endpoint"}),
+    "credentials_unusable": ("gauge", {"endpoint"}),
     "running": ("gauge", {"endpoint"}),
     "orphaned": ("gauge", {"endpoint"}),
     "cooling": ("gauge", {"endpoint"}),
@@ -88,14 +93,11 @@ LOST = replace(
 )
 
 
-def make(statistics: Mapping[str, Callable[[], Statistics]] | None = None) -> Metrics:
+def make(statistics: Mapping[str, Callable[[], Statistics]] | None = None, readings: Readings | None = None) -> Metrics:
     """Metrics of two endpoints."""
     return Metrics(
         version="1.2.3",
-        fleets={
-            row: {name: partial(float, size) for name, size in zip(ENDPOINTS, sizes, strict=True)}
-            for row, sizes in zip(FLEET, ((2, 3), (0, 0), (0, 0), (0, 0)), strict=True)
-        },
+        readings=readings or {row: {name: partial(float, 0) for name in ENDPOINTS} for row in READINGS},
         statistics=statistics or {name: Limiter(capacity=1, max_waiting=1).statistics for name in ENDPOINTS},
         operations=OPERATIONS,
         errors=ERRORS,
@@ -170,6 +172,7 @@ def test_every_series_exists_from_the_start() -> None:
         combined("requests_total", endpoint=[UNKNOWN], operation=[UNKNOWN], code=CODES),
         combined("refusals_total", endpoint=everywhere, reason=REASONS),
         combined("upstream_errors_total", endpoint=ENDPOINTS, error=ERRORS),
+        combined("failovers_total", endpoint=everywhere, reason=FAILOVERS),
         *(combined(f"{name}_{part}", endpoint=everywhere) for name in histograms for part in ("count", "sum")),
         *(combined(f"{name}_bucket", endpoint=everywhere, le=bounds) for name in histograms),
         *(combined(name, endpoint=ENDPOINTS) for name in gauges),
@@ -190,13 +193,34 @@ def test_gauges_ask_the_limiters_at_scrape_time() -> None:
 
     def shown(endpoint: str) -> list[float]:
         found = samples(metrics)
-        names = ["capacity", "instances", "running", "orphaned", "cooling", "waiting", "oldest_waiter_seconds"]
+        names = ["capacity", "running", "orphaned", "cooling", "waiting", "oldest_waiter_seconds"]
         return [found[name, frozenset({("endpoint", endpoint)})] for name in names]
 
-    assert (shown("resnet"), shown("bert")) == ([4, 2, 3, 2, 1, 7, 1.5], [1, 3, 0, 0, 0, 0, 0])
+    assert (shown("resnet"), shown("bert")) == ([4, 3, 2, 1, 7, 1.5], [1, 0, 0, 0, 0, 0])
     now["bert"] = Statistics(2, 1, 0, 0, 0, 0.25)
-    assert shown("bert") == [2, 3, 1, 0, 0, 0, 0.25]
+    assert shown("bert") == [2, 1, 0, 0, 0, 0.25]
     assert samples(metrics)["build_info", frozenset({("version", "1.2.3")})] == 1
+
+
+def test_gauges_ask_fleets_and_health_at_scrape_time() -> None:
+    """Each shows its own reading of that moment, of its own endpoint."""
+    names = [
+        *("instances", "fleet_unreadable", "fleet_probing", "routing_warning"),
+        *("ejected", "no_capacity", "credentials_unusable"),
+    ]
+    now = {(name, endpoint): float(10 * number) for number, name in enumerate(names) for endpoint in ENDPOINTS}
+    metrics = make(
+        readings={row: {name: partial(lambda *key: now[key], row.name, name) for name in ENDPOINTS} for row in READINGS}
+    )
+
+    def shown() -> dict[tuple[str, str], float]:
+        found = samples(metrics)
+        return {key: found[key[0], frozenset({("endpoint", key[1])})] for key in now}
+
+    assert [row.name for row in READINGS] == names
+    for number, key in enumerate(now):
+        now[key] = float(number)
+        assert shown() == now
 
 
 DONE: Changes = {
@@ -249,6 +273,26 @@ ANSWERED: Changes = {
             replace(RECORD, status=499, orphaned=True),
             {**ANSWERED, ("requests_total", "499", "resnet", "InvokeEndpoint"): 1},
         ),
+        (
+            replace(
+                RECORD,
+                failovers=(
+                    Failover("bert", Unseen.THROTTLED, "ThrottlingException"),
+                    Failover("bert", Unseen.QUEUE_FULL, None),
+                    Failover("resnet", Unseen.NO_CAPACITY, "_other"),
+                    Failover("resnet", Unseen.NO_CAPACITY, "_other"),
+                ),
+            ),
+            {
+                **ANSWERED,
+                ("requests_total", "200", "resnet", "InvokeEndpoint"): 1,
+                ("failovers_total", "bert", "throttled"): 1,
+                ("failovers_total", "bert", "queue_full"): 1,
+                ("failovers_total", "resnet", "no_capacity"): 2,
+                ("upstream_errors_total", "bert", "ThrottlingException"): 1,
+                ("upstream_errors_total", "resnet", "_other"): 2,
+            },
+        ),
         (replace(RECORD, status=207), {**ANSWERED, ("requests_total", "_other", "resnet", "InvokeEndpoint"): 1}),
         (
             LOST,
@@ -260,7 +304,16 @@ ANSWERED: Changes = {
             },
         ),
     ],
-    ids=["answered", "error of SageMaker", "given up", "refused", "caller gone", "unknown status", "no endpoint"],
+    ids=[
+        "answered",
+        "error of SageMaker",
+        "given up",
+        "refused",
+        "caller gone",
+        "gone on",
+        "unknown status",
+        "no endpoint",
+    ],
 )
 def test_one_request_counts_where_it_belongs_and_nowhere_else(record: Record, expected: Changes) -> None:
     """Counts and sums of exactly these series rise."""
@@ -304,10 +357,17 @@ OTHERS: dict[str, st.SearchStrategy[Any]] = {
     "bytes_out": st.integers(0),
     "orphaned": st.booleans(),
 }
+GONE_ON = st.builds(
+    Failover,
+    endpoint=st.sampled_from(ENDPOINTS),
+    reason=st.sampled_from(Unseen),
+    upstream_error=st.none() | st.sampled_from(ERRORS),
+)
 RECORDS = st.one_of(
     st.builds(
         Record,
         endpoint=st.sampled_from(ENDPOINTS),
+        failovers=st.lists(GONE_ON, max_size=4).map(tuple),
         operation=st.sampled_from(OPERATIONS),
         upstream_error=st.none() | st.sampled_from(ERRORS),
         **TIMES,
@@ -334,7 +394,9 @@ def test_whatever_is_recorded_adds_up_and_adds_no_series(records: list[Record]) 
     assert totals == Counter(
         requests_total=len(records),
         refusals_total=sum(record.reason is not None for record in records),
-        upstream_errors_total=sum(record.upstream_error is not None for record in records),
+        upstream_errors_total=sum(record.upstream_error is not None for record in records)
+        + sum(failover.upstream_error is not None for record in records for failover in record.failovers),
+        failovers_total=sum(len(record.failovers) for record in records),
         request_duration_seconds_count=len(records),
         queue_wait_seconds_count=sum(record.queue is not None for record in records),
         upstream_duration_seconds_count=sum(record.upstream is not None for record in records),

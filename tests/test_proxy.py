@@ -136,7 +136,7 @@ async def test_nothing_else_of_a_caller_goes_up_or_of_sagemaker_comes_back() -> 
 
     assert sent == {"user-agent", "accept", "content-type", "host", "x-amz-date", "authorization", "content-length"}
     assert b"secret" not in server.requests[0].head
-    assert returned == {"server", "server-timing", "x-request-id", "content-length", "date"}
+    assert returned == {"server", "server-timing", "x-gateway-endpoint", "x-request-id", "content-length", "date"}
 
 
 async def test_only_a_given_up_call_cools_its_permit() -> None:

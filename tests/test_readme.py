@@ -78,7 +78,7 @@ def test_the_scrape_config_points_at_the_gateway() -> None:
     assert "metrics_path" not in job
 
 
-def test_the_config_with_two_endpoints_loads(tmp_path: Path) -> None:
+def test_the_config_with_its_endpoints_loads(tmp_path: Path) -> None:
     """It means what the text around it says."""
     (text,) = [block for block in blocks("yaml") if "endpoints:" in block]
     path = tmp_path / "config.yaml"
@@ -86,23 +86,30 @@ def test_the_config_with_two_endpoints_loads(tmp_path: Path) -> None:
 
     config = load(path)
 
-    assert {name: endpoint.capacity for name, endpoint in config.endpoints.items()} == {"resnet": 2, "bert": 8}
+    capacities = {name: endpoint.capacity for name, endpoint in config.endpoints.items()}
+    assert capacities == {"resnet": 2, "bert": 8, "bert-eu": None}
+    assert (config.routes["embed"].fallback, config.endpoint_name("bert-eu")) == (("bert-eu",), "bert")
 
 
 async def test_the_gateways_own_commands_run(tmp_path: Path) -> None:
-    """`check` ends well on the annotated example, `serve` listens with the smallest one (here on a free port)."""
-    (_, *check), (_, *serve) = commands("sagemaker-gateway")
+    """`check` and `explain` end well on the annotated example, `serve` listens with the smallest (on a free port)."""
+    (_, *check), (_, *explain), (_, *serve) = commands("sagemaker-gateway")
     minimal = yaml.safe_load((ROOT / serve[-1]).read_text()) | {"listen": {"port": 0}}
 
-    checked = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", *check, cwd=ROOT, stdout=subprocess.PIPE
-    )
-    printed, _ = await checked.communicate()
+    async def run(words: list[str]) -> bytes:
+        command = (sys.executable, "-m", "gateway", *words)
+        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE)
+        printed, _ = await process.communicate()
+        assert process.returncode == 0
+        return printed
+
+    checked, explained = await run(check), await run(explain)
     async with running(*serve[:-1], write_yaml(tmp_path / "minimal.yaml", minimal)) as command:
         url = command.url
 
-    assert (check[0], checked.returncode) == ("check", 0)
-    assert b"classify" in printed
+    assert (check[0], explain[0], serve[0]) == ("check", "explain", "serve")
+    assert b"classify" in checked
+    assert b"/predict: route classify, InvokeEndpoint" in explained
     assert url.startswith("http://127.0.0.1:")
 
 

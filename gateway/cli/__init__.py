@@ -9,6 +9,7 @@ from gateway import __version__
 COMMANDS = {
     "serve": "Serve the endpoints of a config until SIGTERM or Ctrl-C.",
     "check": "Say what a config means, or all of its mistakes.",
+    "explain": "Say where a request leads, and why.",
     "emulate": "Run a local SageMaker.",
     "demo": "Measure the seed experiment.",
     "schema": "Print the JSON Schema of the config.",

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -15,6 +16,9 @@ from gateway.config import Config, ConfigError, Endpoint, json_schema, load, not
 PIPE_WIDTH = 10_000
 """Columns where the output goes to no terminal: each row stays on one line, for grep. A terminal's own width folds."""
 
+CHAIN = "the AWS chain"
+"""Who signs where an endpoint names neither profile nor role."""
+
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
@@ -24,8 +28,7 @@ def check(path: Path) -> None:
         config = load(path)
     except ConfigError as error:
         fail(str(error), code=2)
-    out = sys.stdout
-    console = Console(file=out, width=None if out.isatty() else PIPE_WIDTH, markup=False, highlight=False, emoji=False)
+    console = open_console()
     listen, aws = config.listen, config.aws
     host = f"[{listen.host}]" if ":" in listen.host else listen.host
     console.print(f"{click.format_filename(path)}: valid", soft_wrap=True)
@@ -44,17 +47,40 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=2))
 
 
-def _table(title: str, *columns: str) -> Table:
+def open_console() -> Console:
+    """Standard output: for people as wide as their terminal, for others as wide as it takes."""
+    out = sys.stdout
+    return Console(file=out, width=None if out.isatty() else PIPE_WIDTH, markup=False, highlight=False, emoji=False)
+
+
+def new_table(title: str, *columns: str) -> Table:
+    """An empty table that never cuts a name off."""
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
 
 
+def capacity(endpoint: Endpoint) -> str:
+    """How many calls may run at once, and how that comes about."""
+    product = f"{endpoint.instances} x {endpoint.concurrency_per_instance}"
+    return product if endpoint.capacity is None else f"{product} = {endpoint.capacity}"
+
+
+def identity(endpoint: Endpoint) -> str:
+    """Who signs the calls."""
+    profile = f"profile {endpoint.profile}" if endpoint.profile else ""
+    if endpoint.role_arn is None:
+        return profile or CHAIN
+    return endpoint.role_arn + (f" from {profile}" if profile else "")
+
+
 def _paths(config: Config) -> Table:
-    table = _table("Callers POST to", "path", "name", "leads to")
+    table = new_table("Callers POST to", "path", "name", "leads to")
     for name, route in config.routes.items():
         leads_to = ", ".join(f"{target.endpoint} (weight {target.weight})" for target in route.targets)
+        if route.fallback:
+            leads_to += f"; fallback {', then '.join(route.fallback)}"
         for path in (route.path, _invocations(name)):
             if path is not None:
                 table.add_row(path, f"route {name}", leads_to)
@@ -69,13 +95,16 @@ def _invocations(name: str) -> str:
 
 
 def _endpoints(config: Config) -> Table:
-    table = _table("Endpoints", "name", "SageMaker's name", "calls at once", "may wait", "for", "time limit")
+    extras = _extras(config)
+    bounds = ("calls at once", "may wait", "for", "time limit")
+    table = new_table("Endpoints", "name", "SageMaker's name", *extras, *bounds)
     for key, endpoint in config.endpoints.items():
         queue = endpoint.queue
         table.add_row(
             key,
             config.endpoint_name(key),
-            _capacity(endpoint),
+            *(read(endpoint) for read in extras.values()),
+            capacity(endpoint),
             str(queue.max_waiting),
             f"{queue.timeout_seconds:g} s",
             f"{endpoint.timeout_seconds:g} s",
@@ -83,6 +112,14 @@ def _endpoints(config: Config) -> Table:
     return table
 
 
-def _capacity(endpoint: Endpoint) -> str:
-    product = f"{endpoint.instances} x {endpoint.concurrency_per_instance}"
-    return product if endpoint.capacity is None else f"{product} = {endpoint.capacity}"
+def _extras(config: Config) -> dict[str, Callable[[Endpoint], str]]:
+    """Columns for what few endpoints have, by title; there is one only where some endpoint differs from the usual."""
+    columns: dict[str, tuple[str, Callable[[Endpoint], str]]] = {
+        "component": ("", lambda endpoint: endpoint.inference_component or ""),
+        "variant": ("", lambda endpoint: endpoint.target_variant or ""),
+        "region": (config.aws.region, lambda endpoint: endpoint.region or config.aws.region),
+        "signed by": (CHAIN, identity),
+        "URL": ("", lambda endpoint: endpoint.endpoint_url or ""),
+    }
+    endpoints = config.endpoints.values()
+    return {title: read for title, (usual, read) in columns.items() if any(read(each) != usual for each in endpoints)}

@@ -3,44 +3,89 @@
 from collections.abc import Iterator
 
 from gateway.config.problems import dotted
-from gateway.config.settings import Config
+from gateway.config.settings import Config, Endpoint, Route
 
 
 def notes(config: Config) -> tuple[str, ...]:
     """What the author of a valid config should know, a sentence each; none of it is a mistake."""
-    return (*_idle_targets(config), *_hidden(config), *_shared(config), *_impatient(config))
+    return (
+        *_weightless(config),
+        *_spare(config),
+        *_hidden(config),
+        *_shared(config),
+        *_elsewhere(config),
+        *_impatient(config),
+    )
 
 
-def _idle_targets(config: Config) -> Iterator[str]:
+def _weightless(config: Config) -> Iterator[str]:
     for name, route in config.routes.items():
-        if len(route.targets) > 1:
-            first = route.targets[0].endpoint
-            yield (
-                f"{dotted(('routes', name))}: only the first target, {first}, takes calls in this release; "
-                "the weights are checked and otherwise unused"
-            )
+        for index, target in enumerate(route.targets):
+            if target.weight == 0:
+                where = dotted(("routes", name, "targets", index))
+                yield f"{where}: has the weight 0, so that {target.endpoint} takes no calls of this route"
+
+
+def _spare(config: Config) -> Iterator[str]:
+    used = {target.endpoint for route in config.routes.values() for target in route.targets if target.weight}
+    spare: dict[str, list[str]] = {}
+    for name, route in config.routes.items():
+        for endpoint in route.fallback:
+            if endpoint not in used:
+                spare.setdefault(endpoint, []).append(dotted(("routes", name)))
+    for endpoint, routes in spare.items():
+        yield (
+            f"{dotted(('endpoints', endpoint))}: is only a fallback (of {', '.join(routes)}); "
+            "routes lead to it where no model of their targets saw a call"
+        )
 
 
 def _hidden(config: Config) -> Iterator[str]:
     for name, route in config.routes.items():
-        if name in config.endpoints and route.targets[0].endpoint != name:
+        leads_to = _endpoints_of(route)
+        if name in config.endpoints and name not in leads_to:
             yield (
-                f"{dotted(('routes', name))}: has the name of an endpoint and leads to {route.targets[0].endpoint}; "
+                f"{dotted(('routes', name))}: has the name of an endpoint and leads to {', '.join(leads_to)}; "
                 f"/endpoints/{name}/invocations means the route"
             )
 
 
+def _endpoints_of(route: Route) -> tuple[str, ...]:
+    return (*(target.endpoint for target in route.targets if target.weight), *route.fallback)
+
+
 def _shared(config: Config) -> Iterator[str]:
-    owners: dict[str, str] = {}
-    for key in config.endpoints:
+    owners: dict[tuple[str | None, ...], list[str]] = {}
+    for key, endpoint in config.endpoints.items():
         name = config.endpoint_name(key)
-        if name in owners:
-            other = dotted(("endpoints", owners[name]))
+        place = (name, endpoint.region or config.aws.region, endpoint.profile, endpoint.role_arn, endpoint.endpoint_url)
+        earlier = owners.setdefault(place, [])
+        other = next((each for each in earlier if _overlap(config.endpoints[each], endpoint)), None)
+        if other is not None:
             yield (
-                f"{dotted(('endpoints', key))}: is SageMaker's {name}, and so is {other}; "
+                f"{dotted(('endpoints', key))}: is SageMaker's {name}, and so is {dotted(('endpoints', other))}; "
                 "each has its own permits, so both together must not be larger than the fleet"
             )
-        owners.setdefault(name, key)
+        earlier.append(key)
+
+
+def _overlap(one: Endpoint, other: Endpoint) -> bool:
+    """Whether two entries for one SageMaker endpoint may call the same instances: one that names no part means all."""
+    parts = (
+        (one.inference_component, other.inference_component),
+        (one.target_variant, other.target_variant),
+    )
+    return all(None in pair or pair[0] == pair[1] for pair in parts)
+
+
+def _elsewhere(config: Config) -> Iterator[str]:
+    url = config.aws.endpoint_url
+    for key, endpoint in config.endpoints.items():
+        if url and endpoint.endpoint_url is None and endpoint.region not in (None, config.aws.region):
+            yield (
+                f"{dotted(('endpoints', key, 'region'))}: is not aws.region, and yet the calls go to aws.endpoint_url "
+                f"({url}), signed for {endpoint.region}; if that host is of one region, set endpoint_url here"
+            )
 
 
 def _impatient(config: Config) -> Iterator[str]:

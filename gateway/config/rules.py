@@ -45,6 +45,7 @@ def conflicts(tree: object) -> tuple[Conflict, ...]:
     endpoints = tree.get("endpoints")
     return (
         *(_dangling(proper, endpoints) if isinstance(endpoints, Mapping) else ()),
+        *_twice(proper),
         *_weightless(proper),
         *_taken_paths(proper),
     )
@@ -57,15 +58,41 @@ def _targets(routes: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, 
             yield name, list(targets)
 
 
+def _named(routes: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, list[tuple[Path, str]]]]:
+    """The endpoints that a route names, each with its place."""
+    for name, route in routes.items():
+        named: list[tuple[Path, str]] = []
+        for key in ("targets", "fallback"):
+            entries = route.get(key)
+            for index, entry in enumerate(entries if isinstance(entries, list | tuple) else ()):
+                inside = isinstance(entry, Mapping) and key == "targets"
+                endpoint = entry.get("endpoint") if inside else entry
+                if isinstance(endpoint, str):
+                    named.append((("routes", name, key, index, *(("endpoint",) if inside else ())), endpoint))
+        yield name, named
+
+
 def _dangling(routes: Mapping[str, Mapping[str, object]], endpoints: Mapping[str, object]) -> Iterator[Conflict]:
-    for name, targets in _targets(routes):
-        for index, target in enumerate(targets):
-            endpoint = target.get("endpoint") if isinstance(target, Mapping) else None
-            if isinstance(endpoint, str) and endpoint not in endpoints:
+    for _, named in _named(routes):
+        for path, endpoint in named:
+            if endpoint not in endpoints:
                 near = nearest(endpoint, endpoints)
                 hint = f"the nearest is {shown(near)}" if near else ""
-                path = ("routes", name, "targets", index, "endpoint")
                 yield Conflict(path, shown(endpoint), "a key of endpoints", hint)
+
+
+def _twice(routes: Mapping[str, Mapping[str, object]]) -> Iterator[Conflict]:
+    for name, named in _named(routes):
+        seen: dict[str, Path] = {}
+        for path, endpoint in named:
+            if endpoint in seen:
+                yield Conflict(
+                    path,
+                    shown(endpoint),
+                    f"each endpoint once in {dotted(('routes', name))}",
+                    f"{dotted(seen[endpoint])} has this one already",
+                )
+            seen.setdefault(endpoint, path)
 
 
 def _weightless(routes: Mapping[str, Mapping[str, object]]) -> Iterator[Conflict]:

@@ -86,6 +86,8 @@ class Reference:
                 text = " or ".join(f'"{choice}"' for choice in choices)
             case {"const": choice}:
                 text = f'"{choice}"'
+            case {"type": "boolean"}:
+                text = "true or false"
             case {"type": "integer"}:
                 text = f"a whole number{_bounds(node)}"
             case {"type": "number"}:

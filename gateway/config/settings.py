@@ -2,58 +2,15 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.config.rules import conflicts
+from gateway.config.values import Name, Region, RoleArn, RoutePath, Seconds, Url, in_words
 
 CONFLICT = "conflict"
 """The type of pydantic's error where settings do not go together."""
-
-SAGEMAKER_NAME = r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
-"""What SageMaker takes as an endpoint's name, anchored.
-
-https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
-"""
-
-
-def _in_words(wanted: str) -> dict[str, JsonValue]:
-    """What a pattern asks for, in words; editors show it, and so do our own messages."""
-    return {"patternErrorMessage": wanted}
-
-
-def _check_host(url: str) -> str:
-    """Refuse an address that has the looks of a URL and still leads nowhere."""
-    try:
-        parts = urlsplit(url)
-        usable = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise PydanticCustomError("url", "not a usable host and port")
-    return url
-
-
-Name = Annotated[
-    str,
-    Field(
-        max_length=63,
-        pattern=SAGEMAKER_NAME,
-        json_schema_extra=_in_words("a name of at most 63 letters, digits and hyphens, without a hyphen at either end"),
-    ),
-]
-Url = Annotated[
-    str,
-    Field(
-        pattern=r"^https?://[^/?#\s@]+$",
-        json_schema_extra=_in_words("http:// or https://, a host and perhaps a port, with nothing after it"),
-    ),
-    AfterValidator(_check_host),
-]
-"""A scheme, a host and perhaps a port: SageMaker's API has no base path, and credentials never stand in the file."""
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
 class Settings(BaseModel):
@@ -68,7 +25,7 @@ class Listen(Settings):
     host: str = Field(
         "127.0.0.1",
         pattern=r"^[A-Za-z0-9_.:%-]+$",
-        json_schema_extra=_in_words("an IP address or host name, without scheme and port"),
+        json_schema_extra=in_words("an IP address or host name, without scheme and port"),
         description="Address to listen on.",
     )
     port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
@@ -81,16 +38,22 @@ class Listen(Settings):
 class Aws(Settings):
     """Which AWS the endpoints live in. Credentials never stand here: the AWS chain finds them."""
 
-    region: str = Field(
-        pattern=r"^[a-z]{2,}(-[a-z]+)+-[0-9]+$",
-        json_schema_extra=_in_words("an AWS region such as ap-northeast-1"),
-        description="AWS region of the endpoints.",
-    )
+    region: Region = Field(description="AWS region of the endpoints that name none of their own.")
     endpoint_url: Url | None = Field(
         None, description="Base URL of the SageMaker Runtime API, where it is not AWS's own."
     )
     control_endpoint_url: Url | None = Field(
         None, description="Base URL of the SageMaker control plane (`Describe*`), where it is not AWS's own."
+    )
+    use_fips_endpoint: bool | None = Field(
+        None,
+        description="Whether hosts of AWS are those validated for FIPS 140. "
+        "Default: as AWS SDKs, by `AWS_USE_FIPS_ENDPOINT` or the profile.",
+    )
+    use_dualstack_endpoint: bool | None = Field(
+        None,
+        description="Whether hosts of AWS are those that speak IPv6 too. "
+        "Default: as AWS SDKs, by `AWS_USE_DUALSTACK_ENDPOINT` or the profile.",
     )
     refresh_seconds: float = Field(
         30,
@@ -144,6 +107,27 @@ class Endpoint(Settings):
     """One SageMaker endpoint and the room that it has."""
 
     endpoint_name: Name | None = Field(None, description="SageMaker's name of the endpoint. Default: the key.")
+    inference_component: Name | None = Field(
+        None, description="The inference component that all calls of this entry go to."
+    )
+    target_variant: Name | None = Field(
+        None,
+        description="The production variant that all calls of this entry go to. Default: as the weights deal them.",
+    )
+    region: Region | None = Field(None, description="AWS region of the endpoint. Default: `aws.region`.")
+    profile: Annotated[str, Field(min_length=1, json_schema_extra=in_words("the name of a profile"))] | None = Field(
+        None,
+        description="Profile of the AWS config file that signs the calls. Default: the AWS chain decides.",
+    )
+    role_arn: RoleArn | None = Field(
+        None, description="IAM role that is assumed to sign the calls, for an endpoint of another account."
+    )
+    endpoint_url: Url | None = Field(
+        None, description="Base URL of the SageMaker Runtime API for this endpoint. Default: `aws.endpoint_url`."
+    )
+    control_endpoint_url: Url | None = Field(
+        None, description="Base URL of the control plane for this endpoint. Default: `aws.control_endpoint_url`."
+    )
     instances: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = Field(
         description="How many instances serve the endpoint; `auto` follows the fleet through DescribeEndpoint."
     )
@@ -179,26 +163,28 @@ class Endpoint(Settings):
         """How many calls may run at once: instances times concurrency; None where the fleet decides (`auto`)."""
         return None if self.instances == "auto" else self.instances * self.concurrency_per_instance
 
+    @property
+    def fixed_headers(self) -> dict[str, str]:
+        """Headers of SageMaker's that all calls of this entry have, by name."""
+        fixed = {
+            "X-Amzn-SageMaker-Inference-Component": self.inference_component,
+            "X-Amzn-SageMaker-Target-Variant": self.target_variant,
+        }
+        return {name: value for name, value in fixed.items() if value is not None}
 
-RoutePath = Annotated[
-    str,
-    Field(
-        max_length=1024,
-        pattern=r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$",
-        json_schema_extra=_in_words(
-            "a path of at most 1024 characters such as /predict or /v1/classify: letters, digits and - . _ ~, "
-            "no segment empty or beginning with a dot"
-        ),
-    ),
-]
+
+EndpointKey = Annotated[str, Field(json_schema_extra=in_words("a key of endpoints"))]
 
 
 class Target(Settings):
     """One endpoint that a route leads to."""
 
-    endpoint: str = Field(description="A key of `endpoints`.", json_schema_extra=_in_words("a key of endpoints"))
+    endpoint: EndpointKey = Field(description="A key of `endpoints`.")
     weight: int = Field(
-        1, ge=0, le=1_000_000, description="Share of the calls beside the weights of the other targets."
+        1,
+        ge=0,
+        le=1_000_000,
+        description="Share of the calls while several targets have room, beside their weights; 0 gives it none.",
     )
 
 
@@ -211,7 +197,14 @@ class Route(Settings):
     targets: tuple[Target, ...] = Field(
         min_length=1,
         strict=False,  # YAML has lists only
-        description="The endpoints that the route leads to. The first takes the calls.",
+        description="The endpoints that the route leads to. Where several have room, weights decide; else the one "
+        "that has room first.",
+    )
+    fallback: tuple[EndpointKey, ...] = Field(
+        (),
+        strict=False,
+        description="Keys of `endpoints` that are asked in order where no model of the targets saw the call.",
+        json_schema_extra={"uniqueItems": True},
     )
 
 

@@ -9,7 +9,6 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeAlias
 
 from aiobotocore.config import AioConfig
@@ -17,9 +16,9 @@ from aiobotocore.credentials import AioCredentials
 from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.loaders import create_loader
 
 from gateway.errors import Refusal
+from gateway.sagemaker.hosts import PLAIN, HostKind, descriptions
 from gateway.sagemaker.signing import Credentials
 
 Client: TypeAlias = Any
@@ -109,24 +108,29 @@ class Fleet:
 
 
 @asynccontextmanager
-async def open_control(region: str, endpoint_url: str | None, keys: Callable[[], Credentials]) -> AsyncIterator[Client]:
+async def open_control(
+    region: str, endpoint_url: str | None, keys: Callable[[], Credentials], kind: HostKind = PLAIN
+) -> AsyncIterator[Client]:
     """A client of the control plane of one region.
 
     Args:
         region: where the endpoints are.
         endpoint_url: where the control plane is, if it is not AWS's own.
         keys: what to sign with, asked for each request; it may raise a Refusal.
+        kind: which of AWS's own hosts, where there is no `endpoint_url`.
 
     Raises:
         UnreachableError: AWS's own settings of this process are not usable.
     """
     session = AioSession()
     session.register_component("credential_provider", _Chain(keys))
-    session.register_component("data_loader", _descriptions())
+    session.register_component("data_loader", descriptions())
     config = AioConfig(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=ANSWER_SECONDS,
         retries={"mode": "standard", "total_max_attempts": 1},
+        use_fips_endpoint=kind.fips,
+        use_dualstack_endpoint=kind.dual_stack,
         warm_up_loader_caches=True,  # botocore's large description of the service is read in a thread
     )
     async with AsyncExitStack() as stack:
@@ -136,12 +140,6 @@ async def open_control(region: str, endpoint_url: str | None, keys: Callable[[],
         except BotoCoreError as error:
             raise UnreachableError(f"no client of the control plane can be made: {error}") from error
         yield client
-
-
-@cache
-def _descriptions() -> Any:
-    """What botocore knows of services, read once for all regions."""
-    return create_loader()
 
 
 async def describe(

@@ -1,20 +1,21 @@
-"""Credentials from the AWS chain, refreshed in the background ahead of their expiry, never inside a caller's request.
+"""Credentials of one identity, refreshed ahead of their expiry in the background, and at once where AWS rejects them.
 
-The chain (environment, profile, container, instance role) is aiobotocore's:
+Where they come from (environment, profile, container, instance role, an assumed role) is the chain's business:
 https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
+from time import monotonic
 from typing import Protocol
 
-from aiobotocore.session import AioSession
 from botocore.credentials import RefreshableCredentials
-from botocore.exceptions import CredentialRetrievalError
+from botocore.exceptions import ClientError, CredentialRetrievalError
 from structlog.typing import FilteringBoundLogger
 
-from gateway.errors import CREDENTIALS, Refusal
+from gateway.errors import keyless
 from gateway.sagemaker.signing import Credentials
 
 CHECK_SECONDS = 30.0
@@ -28,7 +29,15 @@ FIRST_SECONDS = 5.0
 """How long the start waits for the chain; after that the gateway is up, and not ready."""
 
 RETRY_SECONDS = 2.0
-"""How long to wait after the chain found nothing, or failed with nothing usable at hand."""
+"""How long to wait after the chain found nothing, failed with nothing usable at hand, or had only rejected keys."""
+
+REJECTED_SECONDS = 30.0
+"""How long keys that AWS has rejected are not used. It may have been a slip, so that they are tried again then."""
+
+DEFAULT = "default"
+"""The name of the identity that signs where a config names neither profile nor role."""
+
+_NOT_ACCEPTED = "AWS does not accept them, and the AWS credential chain has no others"
 
 
 class FrozenKeys(Protocol):
@@ -46,95 +55,180 @@ class Provider(Protocol):
         """The keys; temporary ones are refreshed first when that is due."""
 
 
+Load = Callable[[], Awaitable[Provider | None]]
+"""Runs a chain from its start: files are read and roles assumed anew. None where it finds nothing."""
+
+
 class CredentialSource:
     """The credentials of now, for whoever signs.
 
     Args:
-        load: runs the chain; None where it finds nothing.
+        load: runs the chain.
         log: where failures are told.
+        name: whose credentials these are, for operators; it shows no account.
+        clock: seconds that only grow.
+
+    Attributes:
+        name: as above.
+        asked: set once the chain has answered, whatever it said.
     """
 
-    def __init__(self, load: Callable[[], Awaitable[Provider | None]], log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, load: Load, log: FilteringBoundLogger, *, name: str = DEFAULT, clock: Callable[[], float] = monotonic
+    ) -> None:
         self._load = load
-        self._log = log
-        self._provider: Provider | None = None
+        self._log = log.bind(identity=name)
+        self._clock = clock
+        self._provider: Provider | None = None  # whose keys the current ones are
         self._current: Credentials | None = None
         self._problem = "not loaded yet"
+        self._failed = False  # the last attempt brought no usable keys
+        self._rejected: tuple[Credentials, float] | None = None  # which keys, until when
+        self._rejection = asyncio.Event()
+        self._chain = asyncio.Lock()
+        self._renewal: asyncio.Task[None] | None = None
+        self.name = name
         self.asked = asyncio.Event()
-        """Set once the chain has answered, whatever it said."""
 
     @property
     def problem(self) -> str | None:
         """Why there are no usable credentials; None where there are."""
         if self._current is None:
             return self._problem
-        return "they have expired, and could not be refreshed" if self._expired() else None
+        if self._expired():
+            return "they have expired, and could not be refreshed"
+        return _NOT_ACCEPTED if self._is_rejected() else None
 
     def current(self) -> Credentials:
         """The credentials to sign with; never waits.
 
         Raises:
-            Refusal: there are none, or they have expired and could not be refreshed.
+            Refusal: there are none, they have expired and could not be refreshed, or AWS does not accept them.
         """
-        if self._current is None or self._expired():
-            raise Refusal(
-                CREDENTIALS, "The gateway has no usable AWS credentials. The call was not sent; its operators see why."
-            )
+        if self._current is None or self._expired() or self._is_rejected():
+            raise keyless()
         return self._current
 
-    async def refresh(self) -> None:
-        """Ask the chain for keys, and remember them, or why there are none."""
-        try:
-            async with asyncio.timeout(ATTEMPT_SECONDS):
-                self._provider = self._provider or await self._load()
-                keys = await self._provider.get_frozen_credentials() if self._provider else None
-        # The chain runs other people's plug-ins and processes: whatever they raise is a failed refresh.
-        except Exception as error:  # noqa: BLE001
-            self._keep_or_forget(error)
+    async def renew(self, rejected: Credentials) -> Credentials:
+        """Others than those that AWS has rejected.
+
+        However many ask for them, the chain is run once; whoever leaves takes nothing from the others. Where it has
+        no others, nobody asks it again for `REJECTED_SECONDS` but the background.
+
+        Raises:
+            Refusal: there are no others.
+        """
+        if self._current == rejected and not self._is_rejected():
+            if self._renewal is None:
+                self._renewal = asyncio.create_task(self._renew(rejected), name=f"renew credentials of {self.name}")
+            await asyncio.wait((self._renewal,))
+        return self.current()
+
+    def reject(self, credentials: Credentials) -> None:
+        """AWS does not accept these credentials: if they are the current ones, they are not used for a while."""
+        if self._current != credentials or self._is_rejected():
             return
-        if keys is None:
-            self._forget("the AWS credential chain found none: set AWS_ACCESS_KEY_ID, a profile or a role")
-        elif unusable := _unusable(keys):
-            self._provider = None  # a file may be mended: look again from the start
-            self._forget(unusable)
-        else:
-            self._accept(Credentials(keys.access_key, keys.secret_key, keys.token or None))
+        self._rejected = (credentials, self._clock() + REJECTED_SECONDS)
+        self._rejection.set()
+        self._log.error("credentials_unusable", problem=_NOT_ACCEPTED, access_key_id=credentials.access_key_id)
+
+    async def refresh(self) -> None:
+        """Ask the chain for keys, and remember them, or why there are none. Where somebody asks already, join in."""
+        if self._renewal is not None:
+            await asyncio.wait((self._renewal,))
+            return
+        async with self._chain:
+            await self._ask(anew=self._failed or self._is_rejected())
 
     async def keep_fresh(self) -> None:
         """Refresh for ever."""
         while True:
             await self.refresh()
             self.asked.set()
-            await asyncio.sleep(RETRY_SECONDS if self._current is None else CHECK_SECONDS)
+            self._rejection.clear()
+            if self.problem is None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(CHECK_SECONDS):
+                        await self._rejection.wait()
+            if self.problem is not None:
+                await asyncio.sleep(RETRY_SECONDS)
 
-    def _accept(self, credentials: Credentials) -> None:
+    async def close(self) -> None:
+        """End what runs on behalf of callers."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.wait((self._renewal,))
+
+    async def _renew(self, rejected: Credentials) -> None:
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ATTEMPT_SECONDS), self._chain:
+                    if self._current == rejected:  # the background may have brought others while this one waited
+                        await self._ask(anew=True)
+        finally:
+            self.reject(rejected)
+            self._renewal = None
+
+    async def _ask(self, *, anew: bool) -> None:
+        """One attempt.
+
+        Args:
+            anew: from the start of the chain, since a refresh would only repeat what has failed.
+        """
+        provider = None if anew else self._provider
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                provider = provider or await self._load()
+                keys = await provider.get_frozen_credentials() if provider else None
+        # The chain runs other people's plug-ins and processes: whatever they raise is a failed refresh.
+        except Exception as error:  # noqa: BLE001
+            # Only the kind of failure is told to whoever asks: its text may hold accounts, and what a program of the
+            # chain has printed, so that one is not even logged.
+            detail = "" if isinstance(error, CredentialRetrievalError) else str(error)
+            self._keep_or_forget(f"the AWS credential chain failed with {_kind(error)}", detail)
+            return
+        if provider is None or keys is None:
+            self._keep_or_forget("the AWS credential chain found none: set AWS_ACCESS_KEY_ID, a profile or a role")
+        elif unusable := _unusable(keys):
+            self._forget(unusable)
+        else:
+            self._accept(provider, Credentials(keys.access_key, keys.secret_key, keys.token or None))
+
+    def _accept(self, provider: Provider, credentials: Credentials) -> None:
         if credentials != self._current:
             self._log.info("credentials_loaded", access_key_id=credentials.access_key_id)
-        self._current = credentials
+        self._provider, self._current, self._failed = provider, credentials, False
 
-    def _keep_or_forget(self, error: Exception) -> None:
-        """The chain gives up 10 minutes before expiry; until then the keys at hand go on working.
-
-        Only the kind of failure is told to whoever asks: its text may hold what a program of the chain has printed,
-        so that one is not even logged.
-        """
-        kind = type(error).__name__
-        detail = "" if isinstance(error, CredentialRetrievalError) else str(error)
-        problem = f"the AWS credential chain failed with {kind}"
+    def _keep_or_forget(self, problem: str, detail: str = "") -> None:
+        """The chain gives up 10 minutes before expiry; until then the keys at hand go on working."""
         if self._current is None or self._expired() or not isinstance(self._provider, RefreshableCredentials):
             self._forget(problem, detail)
         else:
+            self._failed = True
             self._log.warning("credentials_refresh_failed", problem=problem, detail=detail)
 
     def _forget(self, problem: str, detail: str = "") -> None:
         if self._current is not None or problem != self._problem:
             self._log.error("credentials_unusable", problem=problem, detail=detail)
-        self._problem = problem
-        self._current = None
+        self._problem, self._failed = problem, True
+        self._provider = self._current = None
 
     def _expired(self) -> bool:
         provider = self._provider
         return isinstance(provider, RefreshableCredentials) and bool(provider.refresh_needed(refresh_in=0))
+
+    def _is_rejected(self) -> bool:
+        if self._rejected is None:
+            return False
+        credentials, until = self._rejected
+        return self._current == credentials and self._clock() < until
+
+
+def _kind(error: Exception) -> str:
+    """The name of a failure; of an answer of AWS its code, which tells more than the name and no account."""
+    name = type(error).__name__
+    code = str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+    return f"{name} ({code})" if re.fullmatch(r"[A-Za-z][A-Za-z.]{0,63}", code) else name
 
 
 def _unusable(keys: FrozenKeys) -> str | None:
@@ -147,16 +241,18 @@ def _unusable(keys: FrozenKeys) -> str | None:
 
 
 @asynccontextmanager
-async def open_credentials(log: FilteringBoundLogger) -> AsyncIterator[CredentialSource]:
-    """The process's credentials, kept fresh until the end; there are some from the start, if the chain is quick."""
-    session = AioSession()
-    source = CredentialSource(session.get_credentials, log)
-    task = asyncio.create_task(source.keep_fresh(), name="keep credentials fresh")
+async def kept_fresh(sources: Collection[CredentialSource]) -> AsyncIterator[None]:
+    """All of them asked at once, and kept fresh until the end; each has keys from the start, if its chain is quick."""
+    tasks = [
+        asyncio.create_task(source.keep_fresh(), name=f"keep credentials of {source.name} fresh") for source in sources
+    ]
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_SECONDS):
-                await source.asked.wait()
-        yield source
+                for source in sources:
+                    await source.asked.wait()
+        yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, *(source.close() for source in sources), return_exceptions=True)

@@ -5,10 +5,10 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_Operations_Amazon_
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gateway.errors import BAD_ENCODING, BAD_REQUEST, Refusal
-from gateway.models import Answer, Header, Operation
+from gateway.models import Answer, Header, Headers, Operation, Unseen
 
 _NAME = re.compile(r"[a-zA-Z0-9](?:-*[a-zA-Z0-9])*")
 _COMPONENT = re.compile(r"[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?")
@@ -124,6 +124,28 @@ _KNOWN_ERRORS = frozenset(ERROR_CODES)
 _FIRST_ERROR_STATUS = 300
 _MODEL_ERROR_STATUS = 424
 _LONGEST_ERROR_BYTES = 1_048_576
+_KEYS_REFUSED_STATUS = 403
+
+_UNSEEN = {
+    (400, "ThrottlingException"): Unseen.THROTTLED,
+    (429, "ThrottlingException"): Unseen.THROTTLED,
+    (429, "ModelNotReadyException"): Unseen.NOT_READY,
+}
+"""Answers that SageMaker gives before a container is asked.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html#API_runtime_InvokeEndpoint_Errors
+"""
+
+_NO_CAPACITY = "has no capacity to process this request"
+"""How SageMaker says that an inference component is scaled to zero: in a ValidationError, as if it were the caller's.
+
+https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-zero-instances.html
+"""
+
+_KEYS_REFUSED = frozenset(
+    {"ExpiredTokenException", "MissingAuthenticationTokenException", "UnrecognizedClientException"}
+)
+"""Errors that other keys may mend."""
 
 
 def request_headers(operation: Operation, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -152,6 +174,11 @@ def request_headers(operation: Operation, headers: Iterable[tuple[str, str]]) ->
     return passed
 
 
+def taken(operation: Operation, headers: Mapping[str, str]) -> Headers:
+    """Those of the gateway's own headers that the operation has."""
+    return tuple((name, value) for name, value in headers.items() if name.lower() in operation.request_headers)
+
+
 def error_code(answer: Answer) -> str | None:
     """The error code of an answer of SageMaker, from the closed list; None where it is no error."""
     if answer.status < _FIRST_ERROR_STATUS:
@@ -171,15 +198,26 @@ def request_id(answer: Answer) -> str | None:
     return _header(answer, "x-amzn-requestid") or None
 
 
+def unseen(answer: Answer) -> Unseen | None:
+    """Why it is certain that no model saw the call; None where one may have, or where it was answered."""
+    if answer.status < _FIRST_ERROR_STATUS:
+        return None
+    code = error_code(answer)
+    if code == "ValidationError" and _NO_CAPACITY in str(_json(answer).get("Message")):
+        return Unseen.NO_CAPACITY
+    return _UNSEEN.get((answer.status, code or ""))
+
+
+def keys_refused(answer: Answer) -> bool:
+    """Whether SageMaker takes the keys for expired, or does not know them (any more)."""
+    return answer.status == _KEYS_REFUSED_STATUS and error_code(answer) in _KEYS_REFUSED
+
+
 def may_still_run(answer: Answer) -> bool:
     """Whether SageMaker gave the call up while its container may go on: ModelError with OriginalStatusCode 0."""
-    if answer.status != _MODEL_ERROR_STATUS or len(answer.body) > _LONGEST_ERROR_BYTES:
+    if answer.status != _MODEL_ERROR_STATUS:
         return False
-    try:
-        body = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return False
-    status = body.get("OriginalStatusCode") if isinstance(body, dict) else None
+    status = _json(answer).get("OriginalStatusCode")
     return type(status) is int and status == 0
 
 
@@ -192,6 +230,17 @@ def _check(header: Header, value: str) -> None:
         raise Refusal(BAD_REQUEST, f"{header.name} may hold printable ASCII only.")
     if header.pattern is not None and not header.pattern.fullmatch(value):
         raise Refusal(BAD_REQUEST, f"{header.name} has to match the pattern {header.pattern.pattern}")
+
+
+def _json(answer: Answer) -> Mapping[str, object]:
+    """The members of an error; empty where it has none."""
+    if len(answer.body) > _LONGEST_ERROR_BYTES:
+        return {}
+    try:
+        body = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _header(answer: Answer, name: str) -> str:

@@ -60,6 +60,8 @@ class _Waiter:
 
     __slots__ = ("future",)
 
+    route = "route"
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.future: asyncio.Future[Permit] = loop.create_future()
 

@@ -63,7 +63,8 @@ routes:
 2:1 aws.region: found nothing, wanted an AWS region such as ap-northeast-1
 2:7 aws.regoin: unknown key 'regoin', nearest valid key is 'region'
 5:5 endpoints.llama.instances: found 0, wanted a whole number from 1 to 10000 or "auto"
-6:5 endpoints.llama.permit: unknown key 'permit', valid keys are endpoint_name, instances, \
+6:5 endpoints.llama.permit: unknown key 'permit', valid keys are endpoint_name, inference_component, \
+target_variant, region, profile, role_arn, endpoint_url, control_endpoint_url, instances, \
 concurrency_per_instance, queue, timeout_seconds, stream_timeout_seconds, cooldown_seconds, max_body_bytes, \
 max_response_bytes
 7:3 endpoints.llama: found the same key again, wanted every key once; line 4 has it
@@ -125,16 +126,44 @@ routes: {{{LONGEST[1:]}r: {{path: {path}, targets: [{{endpoint: {LONGEST}}}, {{e
     assert "…" not in result.stdout
 
 
-def test_what_is_not_served_yet_is_noted(tmp_path: Path) -> None:
-    """Second targets are valid, and `check` says what this release does with them."""
-    text = GOOD.replace("        weight: 1", "        weight: 1\n      - endpoint: resnet")
+SEVERAL = """\
+aws: {region: ap-northeast-1}
+endpoints:
+  old: {endpoint_name: resnet, target_variant: blue, instances: 2}
+  new: {endpoint_name: resnet, target_variant: green, instances: auto}
+  far: {instances: 1, inference_component: llama, region: eu-central-1, profile: eu, endpoint_url: "https://a.b"}
+  other: {instances: 1, role_arn: "arn:aws:iam::123456789012:role/invoker"}
+routes:
+  classify:
+    path: /predict
+    targets: [{endpoint: old, weight: 9}, {endpoint: new}]
+    fallback: [far, other]
+"""
 
-    result = check_text(tmp_path, text)
 
-    notes = [line for line in result.stdout.splitlines() if line.startswith("note: ")]
+def test_a_route_is_shown_with_weights_and_fallbacks(tmp_path: Path) -> None:
+    """In the order in which they are asked; and what is only a fallback is noted."""
+    result = check_text(tmp_path, SEVERAL)
+
+    rows = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert result.exit_code == 0
-    assert len(notes) == 1
-    assert "routes.classify: only the first target, resnet, takes calls in this release" in notes[0]
+    assert "/predict route classify old (weight 9), new (weight 1); fallback far, then other" in rows
+    assert [row.split(":")[1] for row in rows if row.startswith("note:")] == [" endpoints.far", " endpoints.other"]
+
+
+def test_an_endpoint_is_shown_with_what_is_its_own(tmp_path: Path) -> None:
+    """Part, region, who signs and URL; columns that would say the same of all are not there."""
+    result = check_text(tmp_path, SEVERAL)
+    plain = check_text(tmp_path, GOOD)
+
+    rows = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    head = next(row for row in rows if row.startswith("name SageMaker's name"))
+    assert head.startswith("name SageMaker's name component variant region signed by URL calls at once")
+    assert "old resnet blue ap-northeast-1 the AWS chain 2 x 1 = 2 1000 30 s 70 s" in rows
+    assert "new resnet green ap-northeast-1 the AWS chain auto x 1 1000 30 s 70 s" in rows
+    assert "far far llama eu-central-1 profile eu https://a.b 1 x 1 = 1 1000 30 s 70 s" in rows
+    assert "other other ap-northeast-1 arn:aws:iam::123456789012:role/invoker 1 x 1 = 1 1000 30 s 70 s" in rows
+    assert " name     SageMaker's name   calls at once" in plain.stdout
 
 
 def test_the_output_is_the_same_every_time() -> None:

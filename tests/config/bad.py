@@ -2,6 +2,11 @@
 
 from tests.config.spoil import GOOD, Bad
 
+HERE = "    instances: 2\n"
+"""A line of an endpoint, below which another one may stand."""
+ONE = "endpoints.resnet"
+ARN = "arn:aws:iam::123456789012:"
+
 WHOLE_FILE = (
     Bad("empty file", "", "", 1, "", "found an empty file"),
     Bad("only a comment", "", "# nothing\n", 1, "", "found an empty file"),
@@ -97,7 +102,7 @@ VALUES = (
         "    instances: 2\n    zzz: 2",
         7,
         "endpoints.resnet.zzz",
-        "valid keys are endpoint_name, instances",
+        "valid keys are endpoint_name, inference_component, target_variant, region",
     ),
     Bad("credentials", "  region:", "  secret_access_key: x\n  region:", 3, "aws.secret_access_key", "unknown key"),
     Bad(
@@ -212,7 +217,124 @@ VALUES = (
     ),
 )
 
+OF_ONE_ENDPOINT = (
+    Bad(
+        "component with a dot", HERE, f"{HERE}    inference_component: a.b\n", 7, f"{ONE}.inference_component", "a name"
+    ),
+    Bad("no component", HERE, f"{HERE}    inference_component: ''\n", 7, f"{ONE}.inference_component", "found ''"),
+    Bad("variant with an underscore", HERE, f"{HERE}    target_variant: a_b\n", 7, f"{ONE}.target_variant", "a name"),
+    Bad(
+        "its region by its city", HERE, f"{HERE}    region: tokyo\n", 7, f"{ONE}.region", "wanted an AWS region such as"
+    ),
+    Bad("no profile", HERE, f"{HERE}    profile: ''\n", 7, f"{ONE}.profile", "found ''"),
+    Bad("profile is a number", HERE, f"{HERE}    profile: 1\n", 7, f"{ONE}.profile", "found 1"),
+    Bad(
+        "role by its name",
+        HERE,
+        f"{HERE}    role_arn: invoker\n",
+        7,
+        f"{ONE}.role_arn",
+        "wanted the ARN of an IAM role",
+    ),
+    Bad("ARN of a user", HERE, f"{HERE}    role_arn: {ARN}user/a\n", 7, f"{ONE}.role_arn", "the ARN of an IAM role"),
+    Bad("ARN of no role", HERE, f"{HERE}    role_arn: {ARN}role/\n", 7, f"{ONE}.role_arn", "the ARN of an IAM role"),
+    Bad(
+        "ARN with a space", HERE, f"{HERE}    role_arn: {ARN}role/a b\n", 7, f"{ONE}.role_arn", "the ARN of an IAM role"
+    ),
+    Bad(
+        "its URL with a path",
+        HERE,
+        f"{HERE}    endpoint_url: http://a/b\n",
+        7,
+        f"{ONE}.endpoint_url",
+        "nothing after it",
+    ),
+    Bad(
+        "its control plane without a scheme",
+        HERE,
+        f"{HERE}    control_endpoint_url: a:80\n",
+        7,
+        f"{ONE}.control_endpoint_url",
+        "wanted http:// or https://",
+    ),
+    Bad(
+        "FIPS in words",
+        "  region:",
+        "  use_fips_endpoint: please\n  region:",
+        3,
+        "aws.use_fips_endpoint",
+        "found 'please'",
+    ),
+    Bad(
+        "a boolean of YAML 1.1",
+        "  region:",
+        "  use_dualstack_endpoint: yes\n  region:",
+        3,
+        "aws.use_dualstack_endpoint",
+        "found 'yes'",
+    ),
+    Bad(
+        "FIPS for one", HERE, f"{HERE}    use_fips_endpoint: true\n", 7, f"{ONE}.use_fips_endpoint", "it belongs to aws"
+    ),
+)
+
 ROUTES = (
+    Bad(
+        "dangling fallback",
+        "    path: /predict\n",
+        "    path: /predict\n    fallback: [resnt]\n",
+        12,
+        "routes.classify.fallback[0]",
+        "found 'resnt', wanted a key of endpoints; the nearest is 'resnet'",
+    ),
+    Bad(
+        "fallback on a route",
+        "    path: /predict\n",
+        "    path: /predict\n    fallback:\n      - classify\n",
+        13,
+        "routes.classify.fallback[0]",
+        "found 'classify', wanted a key of endpoints",
+    ),
+    Bad(
+        "fallback in words",
+        "    path: /predict\n",
+        "    path: /predict\n    fallback: resnet\n",
+        12,
+        "routes.classify.fallback",
+        "found 'resnet', wanted a list",
+    ),
+    Bad(
+        "fallback with a weight",
+        "    path: /predict\n",
+        "    path: /predict\n    fallback: [{endpoint: resnet}]\n",
+        12,
+        "routes.classify.fallback[0]",
+        "found a mapping",
+    ),
+    Bad(
+        "fallback on a target",
+        "        weight: 1\n",
+        "        weight: 1\n    fallback: [resnet]\n",
+        15,
+        "routes.classify.fallback[0]",
+        "wanted each endpoint once in routes.classify; routes.classify.targets[0].endpoint has this one already",
+    ),
+    Bad(
+        "fallback twice",
+        "    instances: 2\n    queue:\n      max_waiting: 10\nroutes:\n  classify:\n",
+        "    instances: 2\n  spare: {instances: 1}\nroutes:\n  classify:\n    fallback: [spare, spare]\n",
+        10,
+        "routes.classify.fallback[1]",
+        "routes.classify.fallback[0] has this one already",
+    ),
+    Bad(
+        "target twice",
+        "        weight: 1\n",
+        "        weight: 1\n      - endpoint: resnet\n",
+        15,
+        "routes.classify.targets[1].endpoint",
+        "found 'resnet', wanted each endpoint once in routes.classify",
+    ),
     Bad(
         "dangling target",
         "- endpoint: resnet",
@@ -268,4 +390,4 @@ ROUTES = (
     Bad("path of the future", "path: /predict", "path: /-/reload", 11, "routes.classify.path", "outside"),
 )
 
-BAD = (*WHOLE_FILE, *YAML_TRAPS, *VALUES, *ROUTES)
+BAD = (*WHOLE_FILE, *YAML_TRAPS, *VALUES, *OF_ONE_ENDPOINT, *ROUTES)

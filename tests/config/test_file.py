@@ -185,6 +185,41 @@ def test_values_arrive(tmp_path: Path) -> None:
     assert config.log.level == "info"
 
 
+def test_values_of_one_endpoint_arrive(tmp_path: Path) -> None:
+    """Where it is, what of it is called and who signs; and the fallbacks of a route, in order."""
+    text = """\
+aws: {region: eu-west-1, use_fips_endpoint: true, use_dualstack_endpoint: false}
+endpoints:
+  a: {instances: 1, target_variant: blue, profile: research}
+  b:
+    instances: auto
+    inference_component: resnet
+    region: us-gov-west-1
+    role_arn: arn:aws-us-gov:iam::123456789012:role/invoker
+    endpoint_url: https://runtime.example.com
+    control_endpoint_url: https://api.example.com
+  c: {instances: 1, region: null, profile: ~}
+routes: {r: {targets: [{endpoint: a}], fallback: [c, b]}}
+"""
+
+    config = load(write(tmp_path / "config.yaml", text.encode()))
+
+    assert (config.aws.use_fips_endpoint, config.aws.use_dualstack_endpoint) == (True, False)
+    assert config.endpoints == {
+        "a": Endpoint(instances=1, target_variant="blue", profile="research"),
+        "b": Endpoint(
+            instances="auto",
+            inference_component="resnet",
+            region="us-gov-west-1",
+            role_arn="arn:aws-us-gov:iam::123456789012:role/invoker",
+            endpoint_url="https://runtime.example.com",
+            control_endpoint_url="https://api.example.com",
+        ),
+        "c": Endpoint(instances=1),
+    }
+    assert config.routes["r"].fallback == ("c", "b")
+
+
 def test_windows_files_load(tmp_path: Path) -> None:
     """A byte order mark and CRLF change nothing."""
     content = b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode()

@@ -43,6 +43,18 @@ def test_settings_do_not_change() -> None:
     [
         ({"r": route(endpoint="b")}, "routes.r.targets[0].endpoint: found 'b', wanted a key of endpoints"),
         ({"r": route(weight=0)}, "routes.r.targets: found nothing but weights of 0"),
+        (
+            {"r": Route(targets=(Target(endpoint="a"),), fallback=("b",))},
+            "routes.r.fallback[0]: found 'b', wanted a key of endpoints",
+        ),
+        (
+            {"r": Route(targets=(Target(endpoint="a"),), fallback=("a",))},
+            "routes.r.fallback[0]: found 'a', wanted each endpoint once in routes.r",
+        ),
+        (
+            {"r": Route(targets=(Target(endpoint="a"), Target(endpoint="a")))},
+            "routes.r.targets[1].endpoint: found 'a', wanted each endpoint once in routes.r",
+        ),
         ({"r": route("/p"), "s": route("/p")}, "routes.s.path: found '/p', wanted a path of its own"),
         *(({"r": route(path)}, f"routes.r.path: found '{path}'") for path in OPS_PATHS),
         *(({"r": route(path)}, "outside") for path in ("/endpoints", "/endpoints/x", "/-/reload")),
@@ -76,6 +88,30 @@ def test_bad_urls(url: str) -> None:
     """What leads nowhere is refused at the start, not at the first call."""
     with pytest.raises(ValidationError):
         Aws(region="eu-west-1", endpoint_url=url)
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "arn:aws:iam::123456789012:role/invoker",
+        "arn:aws-us-gov:iam::123456789012:role/team/a/in+vo=k,e.r@b-c_d",
+        "arn:aws-cn:iam::000000000000:role/x",
+    ],
+)
+def test_roles(arn: str) -> None:
+    """ARNs of roles in any partition and with any path are taken."""
+    assert Endpoint(instances=1, role_arn=arn).role_arn == arn
+
+
+def test_the_parts_of_an_endpoint_are_headers_of_its_calls() -> None:
+    """What an entry fixes is told in SageMaker's own headers; one that fixes nothing has none."""
+    entry = Endpoint(instances=1, inference_component="a-1", target_variant="B2")
+
+    assert entry.fixed_headers == {
+        "X-Amzn-SageMaker-Inference-Component": "a-1",
+        "X-Amzn-SageMaker-Target-Variant": "B2",
+    }
+    assert Endpoint(instances=1).fixed_headers == {}
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "us-gov-west-1", "us-isob-east-1", "ap-southeast-7", "eusc-de-east-1"])

@@ -26,6 +26,7 @@ from gateway.sagemaker.control import (
     describe,
     open_control,
 )
+from gateway.sagemaker.hosts import PLAIN, HostKind
 from gateway.sagemaker.signing import Credentials
 from tests.stand import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 
@@ -445,16 +446,31 @@ async def test_keys_are_asked_for_each_time(plane: Plane) -> None:
 
 
 @pytest.mark.parametrize(
-    ("region", "url"),
+    ("region", "kind", "host"),
     [
-        ("ap-northeast-1", "https://api.sagemaker.ap-northeast-1.amazonaws.com"),
-        ("cn-north-1", "https://api.sagemaker.cn-north-1.amazonaws.com.cn"),
+        ("ap-northeast-1", PLAIN, "api.sagemaker.ap-northeast-1.amazonaws.com"),
+        ("cn-north-1", PLAIN, "api.sagemaker.cn-north-1.amazonaws.com.cn"),
+        ("us-gov-west-1", HostKind(fips=True), "api-fips.sagemaker.us-gov-west-1.amazonaws.com"),
+        ("us-east-1", HostKind(dual_stack=True), "api.sagemaker.us-east-1.api.aws"),
+        ("us-east-1", HostKind(fips=True, dual_stack=True), "api.sagemaker-fips.us-east-1.api.aws"),
     ],
 )
-async def test_without_a_url_it_is_that_of_aws(region: str, url: str) -> None:
-    """Of the region's own partition."""
-    async with open_control(region, None, keys) as client:
-        assert client.meta.endpoint_url == url
+async def test_without_a_url_it_is_that_of_aws(
+    monkeypatch: pytest.MonkeyPatch, region: str, kind: HostKind, host: str
+) -> None:
+    """Of the region's own partition, and of the kind that was chosen, whatever the environment says by now."""
+    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", str(not kind.fips))
+    monkeypatch.setenv("AWS_USE_DUALSTACK_ENDPOINT", str(not kind.dual_stack))
+    async with open_control(region, None, keys, kind) as client:
+        assert client.meta.endpoint_url == f"https://{host}"
+
+
+async def test_a_url_of_its_own_goes_before_the_kind(plane: Plane) -> None:
+    """It is asked as it stands."""
+    plane.answers["resnet"] = an_endpoint(a_variant())
+    kind = HostKind(fips=True, dual_stack=True)
+    async with serve(plane) as url, open_control(REGION, url, keys, kind) as client:
+        assert (await describe(client, "resnet")).instances == 2
 
 
 @pytest.fixture(scope="module")

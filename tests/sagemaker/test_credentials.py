@@ -1,44 +1,23 @@
-"""Credentials: found by the AWS chain, refreshed ahead of their expiry in the background, never waited for."""
+"""Credentials: refreshed ahead of their expiry in the background, never waited for, and replaced where rejected."""
 
 import asyncio
-import io
-import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
-from aiobotocore.session import AioSession
 from botocore.exceptions import CredentialRetrievalError
 
 from gateway.errors import CREDENTIALS, Refusal
-from gateway.log import make_logger
 from gateway.sagemaker import credentials as module
-from gateway.sagemaker.credentials import CredentialSource, Provider, open_credentials
+from gateway.sagemaker.credentials import CredentialSource, Provider, kept_fresh
 from gateway.sagemaker.signing import Credentials
+from tests.sagemaker.diary import Diary, refusal_of
+from tests.waiting import until
 
 SECRET = "the-secret"
 TOKEN = "the-token"
-
-
-class Diary:
-    """A log that can be read."""
-
-    def __init__(self) -> None:
-        self._stream = io.StringIO()
-        self.log = make_logger(style="json", stream=self._stream)
-
-    @property
-    def text(self) -> str:
-        """All of it."""
-        return self._stream.getvalue()
-
-    def events(self) -> list[tuple[str, str]]:
-        """Level and event of each line."""
-        lines = [json.loads(line) for line in self.text.splitlines()]
-        return [(line["level"], line["event"]) for line in lines]
 
 
 class Service:
@@ -80,89 +59,10 @@ class Service:
         raise ConnectionError("the metadata service is away")
 
 
-def refusal_of(source: CredentialSource) -> Refusal:
-    """Why there is nothing to sign with."""
-    with pytest.raises(Refusal) as caught:
-        source.current()
-    return caught.value
-
-
 @pytest.fixture
 def diary() -> Diary:
     """A log that can be read."""
     return Diary()
-
-
-@pytest.fixture
-def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment in which the chain finds nothing."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    return monkeypatch
-
-
-@pytest.mark.parametrize("token", [None, TOKEN])
-async def test_the_environment_is_asked(bare: pytest.MonkeyPatch, diary: Diary, token: str | None) -> None:
-    """Keys and token of the environment are there before the first use."""
-    bare.setenv("AWS_ACCESS_KEY_ID", "AKIAENV")
-    bare.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    if token is not None:
-        bare.setenv("AWS_SESSION_TOKEN", token)
-    async with open_credentials(diary.log) as source:
-        assert (source.current(), source.problem) == (Credentials("AKIAENV", SECRET, token), None)
-    assert diary.events() == [("info", "credentials_loaded")]
-
-
-def write_profile(path: Path) -> None:
-    """A shared credentials file with two profiles."""
-    path.write_text(
-        "[default]\naws_access_key_id = AKIADEFAULT\naws_secret_access_key = other\n"
-        f"[models]\naws_access_key_id = AKIAFILE\naws_secret_access_key = {SECRET}\naws_session_token = {TOKEN}\n",
-        encoding="utf-8",
-    )
-
-
-async def test_the_profile_is_asked(bare: pytest.MonkeyPatch, diary: Diary, tmp_path: Path) -> None:
-    """A profile of the shared credentials file is found by its name."""
-    write_profile(tmp_path / "credentials")
-    bare.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    bare.setenv("AWS_PROFILE", "models")
-    async with open_credentials(diary.log) as source:
-        assert source.current() == Credentials("AKIAFILE", SECRET, TOKEN)
-
-
-async def test_keys_that_appear_later_are_found(bare: pytest.MonkeyPatch, diary: Diary, tmp_path: Path) -> None:
-    """A gateway that started without keys becomes ready by itself once there are some."""
-    bare.setattr(module, "RETRY_SECONDS", 0.001)
-    bare.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    async with open_credentials(diary.log) as source:
-        assert refusal_of(source).row is CREDENTIALS
-        write_profile(tmp_path / "credentials")
-        async with asyncio.timeout(5):
-            while source.problem is not None:
-                await asyncio.sleep(0.001)
-        assert source.current() == Credentials("AKIADEFAULT", "other")
-    assert diary.events() == [("error", "credentials_unusable"), ("info", "credentials_loaded")]
-
-
-@pytest.mark.usefixtures("bare")
-async def test_without_keys_calls_are_refused_and_operators_told(diary: Diary) -> None:
-    """The caller learns that the call was not sent, the operator what to do; however often it is tried, once."""
-    async with open_credentials(diary.log) as source:
-        await source.refresh()
-        assert refusal_of(source).row is CREDENTIALS
-        assert "AWS_ACCESS_KEY_ID" not in refusal_of(source).message
-        assert source.problem is not None
-        assert "AWS_ACCESS_KEY_ID" in source.problem
-    assert diary.events() == [("error", "credentials_unusable")]
-
-
-async def test_half_a_key_pair_is_a_problem_that_is_told(bare: pytest.MonkeyPatch, diary: Diary) -> None:
-    """What the chain raises does not stop the gateway from starting: it is not ready, and says why."""
-    bare.setenv("AWS_ACCESS_KEY_ID", "AKIAENV")
-    async with open_credentials(diary.log) as source:
-        assert source.problem is not None
-        assert "PartialCredentialsError" in source.problem
 
 
 async def test_nothing_is_usable_before_the_first_load(diary: Diary) -> None:
@@ -273,20 +173,6 @@ async def test_what_a_program_of_the_chain_prints_is_told_nobody(diary: Diary) -
     assert SECRET not in diary.text
 
 
-async def test_a_chain_that_hangs_does_not_keep_the_gateway_from_starting(
-    diary: Diary, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a while it is up, alive, and not ready."""
-    monkeypatch.setattr(module, "FIRST_SECONDS", 0.05)
-
-    async def hang(_: object) -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(AioSession, "get_credentials", hang)
-    async with open_credentials(diary.log) as source:
-        assert source.problem == "not loaded yet"
-
-
 @pytest.mark.parametrize("token", ["token\n", "a\r\nX-Evil: 1", "t\u00f6k", "a b", "\x00"])
 async def test_a_token_that_is_no_header_value_is_a_problem(diary: Diary, token: str) -> None:
     """A line break in a mounted secret, a usual slip, must not add headers to a request; the value is told nobody."""
@@ -341,14 +227,6 @@ async def test_the_background_refreshes_until_the_end(monkeypatch: pytest.Monkey
     assert (source.current().access_key_id, service.asked) == ("ASIA3", 3)
 
 
-async def test_the_background_ends_with_the_gateway(diary: Diary) -> None:
-    """No task is left."""
-    before = asyncio.all_tasks()
-    async with open_credentials(diary.log):
-        assert len(asyncio.all_tasks() - before) == 1
-    assert asyncio.all_tasks() == before
-
-
 @pytest.mark.parametrize("token", ["", None])
 async def test_an_empty_token_is_none(diary: Diary, token: str | None) -> None:
     """An empty header would be signed, and refused by AWS."""
@@ -383,3 +261,306 @@ async def test_no_secret_is_logged(diary: Diary) -> None:
     await source.refresh()
     assert [word in diary.text for word in ("ASIA1", SECRET, TOKEN)] == [True, False, False]
     assert [word in repr(source.problem) for word in (SECRET, TOKEN)] == [False, False]
+
+
+class Chain:
+    """A chain that gives out what it is told to, and a clock; botocore's static credentials are the real ones.
+
+    Attributes:
+        found: the ids of the keys that it finds, one for each run; the last one again and again.
+        runs: how often it has been run.
+        peak: how many runs there were at a moment.
+        door: where a run waits, if it is not open.
+        now: the clock, in seconds.
+    """
+
+    def __init__(self, *found: str) -> None:
+        self.found = list(found)
+        self.runs = self._running = self.peak = 0
+        self.door = asyncio.Event()
+        self.door.set()
+        self.now = 1000.0
+
+    async def load(self) -> Provider | None:
+        """Run it."""
+        self.runs += 1
+        self._running += 1
+        self.peak = max(self.peak, self._running)
+        try:
+            await self.door.wait()
+            key = self.found.pop(0) if len(self.found) > 1 else self.found[0]
+            if not key:
+                raise ConnectionError("account 123456789012 is away")
+            provider: Provider = AioCredentials(key, SECRET, TOKEN)
+            return provider
+        finally:
+            self._running -= 1
+
+    def source(self, diary: Diary) -> CredentialSource:
+        """Who asks it."""
+        return CredentialSource(self.load, diary.log, clock=lambda: self.now)
+
+
+async def loaded(chain: Chain, diary: Diary) -> tuple[CredentialSource, Credentials]:
+    """A source with the first keys of the chain."""
+    source = chain.source(diary)
+    await source.refresh()
+    return source, source.current()
+
+
+async def test_rejected_keys_are_replaced_at_once(diary: Diary) -> None:
+    """The chain is run from its start, whatever it thinks of the expiry; nothing is left of the rejection."""
+    chain = Chain("AKIAOLD", "AKIANEW")
+    source, old = await loaded(chain, diary)
+
+    new = await source.renew(old)
+
+    assert (new, source.current(), source.problem) == (Credentials("AKIANEW", SECRET, TOKEN), new, None)
+    assert diary.events() == [("info", "credentials_loaded")] * 2
+
+
+async def test_temporary_keys_are_replaced_long_before_their_expiry(diary: Diary) -> None:
+    """By itself, botocore would not refresh them for another half an hour."""
+    first, second = Service(minutes=60), Service(minutes=-1)
+    services = [first, second]
+
+    async def load() -> Provider | None:
+        return await services.pop(0).load()
+
+    source = CredentialSource(load, diary.log)
+    await source.refresh()
+
+    assert (await source.renew(source.current())).access_key_id == "ASIA1"
+    assert (first.asked, second.asked, source.problem) == (0, 1, None)
+
+
+async def test_who_is_late_gets_what_is_there(diary: Diary) -> None:
+    """Keys that have been replaced since are no reason to run the chain."""
+    chain = Chain("AKIAOLD", "AKIANEW", "AKIAFAR")
+    source, old = await loaded(chain, diary)
+    new = await source.renew(old)
+
+    assert await source.renew(old) == new
+    assert chain.runs == 2
+
+
+async def test_many_renewals_are_one(diary: Diary) -> None:
+    """However many callers wait, the chain is run once, and all have its keys."""
+    chain = Chain("AKIAOLD", "AKIANEW", "AKIAFAR")
+    source, old = await loaded(chain, diary)
+    chain.door.clear()
+    renewals = [asyncio.create_task(source.renew(old)) for _ in range(200)]
+    await until(lambda: chain.runs == 2)
+    chain.door.set()
+
+    assert {credentials.access_key_id for credentials in await asyncio.gather(*renewals)} == {"AKIANEW"}
+    assert chain.runs == 2
+
+
+@pytest.mark.parametrize("leavers", [(0,), (1, 2), (0, 1, 2, 3)])
+async def test_who_leaves_takes_nothing_from_the_others(diary: Diary, leavers: tuple[int, ...]) -> None:
+    """The renewal belongs to nobody: neither the first caller nor all of them together can cancel it."""
+    chain = Chain("AKIAOLD", "AKIANEW")
+    source, old = await loaded(chain, diary)
+    chain.door.clear()
+    renewals = [asyncio.create_task(source.renew(old)) for _ in range(4)]
+    await until(lambda: chain.runs == 2)
+    for leaver in leavers:
+        renewals[leaver].cancel()
+    chain.door.set()
+    results = await asyncio.gather(*renewals, return_exceptions=True)
+
+    assert [isinstance(result, asyncio.CancelledError) for result in results] == [n in leavers for n in range(4)]
+    await until(lambda: source.current().access_key_id == "AKIANEW")
+    assert chain.runs == 2
+
+
+@pytest.mark.parametrize("found", ["AKIAOLD", ""], ids=["the same keys", "a failure"])
+async def test_rejected_keys_without_others_are_not_used_for_a_while(diary: Diary, found: str) -> None:
+    """200 callers cost one run of the chain, later ones none; after 30 s the keys are tried again, once."""
+    service = Service(minutes=60)
+    chain = Chain(found)
+    loads = [service.load]
+
+    async def load() -> Provider | None:
+        return await (loads.pop() if loads else chain.load)()
+
+    service.provider = AioRefreshableCredentials(
+        "AKIAOLD", SECRET, TOKEN, service.now + timedelta(minutes=60), service._refresh, "test", lambda: service.now
+    )
+    source = CredentialSource(load, diary.log, clock=lambda: chain.now)
+    await source.refresh()
+    old = source.current()
+
+    results = await asyncio.gather(*(source.renew(old) for _ in range(200)), return_exceptions=True)
+    assert [result.row for result in results if isinstance(result, Refusal)] == [CREDENTIALS] * 200
+    assert (refusal_of(source).row, chain.runs) == (CREDENTIALS, 1)
+    with pytest.raises(Refusal):
+        await source.renew(old)
+    assert chain.runs == 1
+    assert source.problem == "AWS does not accept them, and the AWS credential chain has no others"
+    assert diary.events().count(("error", "credentials_unusable")) == 1
+
+    chain.now += module.REJECTED_SECONDS - 0.1
+    assert refusal_of(source).row is CREDENTIALS
+    chain.now += 0.1
+    assert source.current() == old
+    with pytest.raises(Refusal):
+        await source.renew(old)
+    assert (chain.runs, refusal_of(source).row) == (2, CREDENTIALS)
+
+
+async def test_new_keys_that_are_rejected_too_are_told_without_another_run(diary: Diary) -> None:
+    """The data path tries once more and no oftener; the mark is for these keys alone."""
+    chain = Chain("AKIAOLD", "AKIANEW", "AKIAFAR")
+    source, old = await loaded(chain, diary)
+    new = await source.renew(old)
+
+    source.reject(old)
+    assert source.current() == new
+    source.reject(new)
+    source.reject(new)
+    assert (refusal_of(source).row, chain.runs) == (CREDENTIALS, 2)
+    assert diary.events().count(("error", "credentials_unusable")) == 1
+    await source.refresh()
+    assert (source.current().access_key_id, source.problem) == ("AKIAFAR", None)
+
+
+async def test_the_background_looks_for_other_keys(monkeypatch: pytest.MonkeyPatch, diary: Diary) -> None:
+    """It does not sleep on while keys are rejected: the chain is run from its start until there are others."""
+    monkeypatch.setattr(module, "CHECK_SECONDS", 3600)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
+    chain = Chain("AKIAOLD", "AKIAOLD", "", "AKIAOLD", "AKIANEW")
+    source = chain.source(diary)
+    async with kept_fresh((source,)):
+        assert chain.runs == 1
+        source.reject(source.current())
+        await until(lambda: source.problem is None)
+        assert (source.current().access_key_id, chain.runs) == ("AKIANEW", 5)
+
+
+async def test_the_background_waits_before_it_looks_again(monkeypatch: pytest.MonkeyPatch, diary: Diary) -> None:
+    """A renewal that found nothing is not repeated in the same moment."""
+    monkeypatch.setattr(module, "CHECK_SECONDS", 3600)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 3600)
+    chain = Chain("AKIAOLD")
+    source = chain.source(diary)
+    async with kept_fresh((source,)):
+        with pytest.raises(Refusal):
+            await source.renew(source.current())
+        for _ in range(50):  # the background takes notice
+            await asyncio.sleep(0)
+        assert chain.runs == 2
+
+
+async def test_a_renewal_waits_for_the_background(diary: Diary) -> None:
+    """The chain is never run twice at a moment; what the background brings may do."""
+    chain = Chain("AKIAOLD", "AKIANEW", "AKIAFAR")
+    source, old = await loaded(chain, diary)
+    source.reject(old)
+    chain.door.clear()
+    background = asyncio.create_task(source.refresh())
+    await until(lambda: chain.runs == 2)
+    chain.now += module.REJECTED_SECONDS
+    renewals = [asyncio.create_task(source.renew(old)) for _ in range(3)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    chain.door.set()
+    renewed = await asyncio.gather(*renewals)
+    await background
+
+    assert ({keys.access_key_id for keys in renewed}, chain.runs, chain.peak) == ({"AKIANEW"}, 2, 1)
+
+
+@pytest.mark.parametrize("found", ["AKIANEW", "AKIAOLD", ""], ids=["other keys", "the same keys", "a failure"])
+async def test_the_background_joins_a_renewal(diary: Diary, found: str) -> None:
+    """Nor the other way round; and it does not look again in the moment in which a renewal has found nothing."""
+    chain = Chain("AKIAOLD", found, "AKIAFAR")
+    source, old = await loaded(chain, diary)
+    chain.door.clear()
+    renewal = asyncio.create_task(source.renew(old))
+    await until(lambda: chain.runs == 2)
+    background = asyncio.create_task(source.refresh())
+    await asyncio.sleep(0)
+    chain.door.set()
+    await background
+    (result,) = await asyncio.gather(renewal, return_exceptions=True)
+
+    assert (result == Credentials("AKIANEW", SECRET, TOKEN), isinstance(result, Refusal)) == (
+        found == "AKIANEW",
+        found != "AKIANEW",
+    )
+    assert (chain.runs, chain.peak) == (2, 1)
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["the chain", "the background"])
+async def test_a_renewal_has_an_end(diary: Diary, monkeypatch: pytest.MonkeyPatch, *, busy: bool) -> None:
+    """A chain that hangs, for the renewal or for the background before it, keeps no caller for ever."""
+    chain = Chain("AKIAOLD")
+    source, old = await loaded(chain, diary)
+    chain.door.clear()
+    tasks = []
+    if busy:
+        source.reject(old)
+        tasks = [asyncio.create_task(source.refresh())]
+        await until(lambda: chain.runs == 2)
+        chain.now += module.REJECTED_SECONDS
+    monkeypatch.setattr(module, "ATTEMPT_SECONDS", 0.05)
+    with pytest.raises(Refusal):
+        await asyncio.wait_for(source.renew(old), 5)
+    chain.door.set()
+    await asyncio.gather(*tasks)
+    assert source.problem is not None
+
+
+async def test_what_has_failed_is_looked_for_from_the_start(diary: Diary) -> None:
+    """Keys that cannot be refreshed any more, since what they came from has changed, are found anew."""
+    service, other = Service(minutes=60), Service(minutes=600)
+    services = [service, other]
+
+    async def load() -> Provider | None:
+        return await services.pop(0).load()
+
+    source = CredentialSource(load, diary.log)
+    await source.refresh()
+    service.pass_time(52)
+    service.answer = service.fail
+    await source.refresh()
+    assert (source.current().access_key_id, services) == ("ASIA0", [other])
+    await source.refresh()
+    assert (services, source.problem) == ([], None)
+    service.pass_time(60)
+    assert source.problem is None
+
+
+async def test_a_chain_that_finds_nothing_any_more_costs_nothing_until_the_keys_expire(diary: Diary) -> None:
+    """A metadata service that is away looks like none."""
+    service = Service(minutes=60)
+    loads = [service.load]
+
+    async def load() -> Provider | None:
+        return await loads.pop()() if loads else None
+
+    source = CredentialSource(load, diary.log)
+    await source.refresh()
+    service.pass_time(52)
+    service.answer = service.fail
+    for _ in range(2):
+        await source.refresh()
+        assert (source.current().access_key_id, source.problem) == ("ASIA0", None)
+    service.pass_time(9)
+    await source.refresh()
+    assert "found none" in str(source.problem)
+
+
+async def test_nothing_of_a_renewal_is_left_at_the_end(diary: Diary) -> None:
+    """A chain that hangs does not hold the gateway's end."""
+    before = asyncio.all_tasks()
+    chain = Chain("AKIAOLD")
+    async with asyncio.timeout(5), kept_fresh((source := chain.source(diary),)):
+        chain.door.clear()
+        caller = asyncio.create_task(source.renew(source.current()))
+        await until(lambda: chain.runs == 2)
+    await asyncio.wait((caller,))
+    assert isinstance(caller.exception(), Refusal)
+    assert asyncio.all_tasks() == before

@@ -1,0 +1,207 @@
+"""A permit for one caller: of which endpoint, now or when it is their turn."""
+
+from collections.abc import Mapping
+from time import monotonic
+
+from gateway.balance import Balance
+from gateway.endpoint import Endpoint
+from gateway.errors import NO_CAPACITY, QUEUE_FULL, QUEUE_TIMEOUT, UNREACHABLE, Refusal
+from gateway.limiter import Permit, QueueFull
+from gateway.models import Failover, Unseen
+from gateway.roster import Roster
+from gateway.router import Match, Tier
+from gateway.turn import Turn
+
+NO_ROOM = "The call was not sent: try again later."
+
+
+class _MoveOnError(Exception):
+    """The endpoints that were waited for have ceased to take calls."""
+
+
+class Admission:
+    """One caller's way to a permit.
+
+    They are bound to an endpoint only with its permit: they wait at all targets of their route at once, and take the
+    permit that comes free first. Only where no model saw their call do they come here again: the endpoint that did not
+    take it is left out then, and fallbacks are asked in order; in a queue they stand where they would, had they waited
+    there from the start. The longest `queue.timeout_seconds` of their endpoints bounds all of it.
+
+    Args:
+        match: who may serve.
+        endpoints: all endpoints, by name.
+        balance: weighs the targets of the route.
+        roster: who is here.
+    """
+
+    __slots__ = (
+        "_again",
+        "_balance",
+        "_began",
+        "_endpoints",
+        "_match",
+        "_returns",
+        "_roster",
+        "_tiers",
+        "failovers",
+        "waited",
+    )
+
+    def __init__(self, match: Match, endpoints: Mapping[str, Endpoint], balance: Balance, roster: Roster) -> None:
+        self._match = match
+        self._tiers = match.tiers
+        self._endpoints = endpoints
+        self._balance = balance
+        self._roster = roster
+        self._began = monotonic()
+        self._again = False  # they have a place by their age
+        self._returns = False  # they had a permit: the bound of the queue is for newcomers
+        self.waited: float | None = None
+        """Seconds in queues so far; None where the caller never came to one."""
+        self.failovers: tuple[Failover, ...] = ()
+        """What the caller went on from."""
+
+    async def admit(self) -> tuple[Endpoint, Permit | None]:
+        """An endpoint and a permit of it; an operation that takes none gets none.
+
+        Raises:
+            Refusal: the queues are full, or the time is up.
+        """
+        if not self._match.operation.takes_permit:
+            return self._endpoints[self._heaviest(self._tiers[0])], None
+        while True:
+            if (found := self._take(self._tiers[0])) is not None:
+                self.waited = self.waited or 0.0
+                return found
+            if not self._skips(self._tiers[0]):
+                if self._forsaken(self._tiers[0]):
+                    raise self._too_long()  # as many as may are trying, and nobody gets through
+                try:
+                    return await self._wait(self._tiers[0])
+                except _MoveOnError:
+                    self._again = True
+                except QueueFull:
+                    if len(self._tiers) == 1:
+                        raise self._full() from None
+                    self._leave_out(self._tiers[0], Unseen.QUEUE_FULL)
+
+    def pass_over(self, endpoint: Endpoint, reason: Unseen, upstream_error: str | None) -> bool:
+        """Say that no model of an endpoint saw the call; whether the caller may go on from there.
+
+        The endpoint is left out then; but where SageMaker has no capacity and there is no fallback, it is waited for.
+
+        Args:
+            endpoint: which did not take the call.
+            reason: why.
+            upstream_error: the error code of SageMaker's answer, if it was one.
+        """
+        waits = reason is Unseen.NO_CAPACITY and len(self._tiers) == 1 and self._match.operation.takes_permit
+        left = {name: weight for name, weight in self._tiers[0].items() if name != endpoint.name}
+        tiers = self._tiers if waits else tuple(filter(None, (left, *self._tiers[1:])))
+        if not tiers or self._seconds_left() <= 0:
+            return False
+        self.failovers += (Failover(endpoint.name, reason, upstream_error),)
+        self._tiers, self._again, self._returns = tiers, True, True
+        return True
+
+    def _take(self, tier: Tier) -> tuple[Endpoint, Permit] | None:
+        """A permit that is there for the taking."""
+        endpoints = self._endpoints
+        if len(tier) == 1:
+            endpoint = endpoints[next(iter(tier))]
+            permit = endpoint.limiter.acquire_nowait()
+            if permit is not None:
+                return endpoint, permit
+        elif free := {name: weight for name, weight in tier.items() if endpoints[name].limiter.free}:
+            probed = next((name for name in free if endpoints[name].health.probing), None)
+            endpoint = endpoints[probed or self._balance.choose(free)]
+            permit = endpoint.limiter.acquire_nowait()
+            if permit is not None:
+                return endpoint, permit
+        return self._take_beyond(tier) if len(self._tiers) == 1 and self._forsaken(tier) else None
+
+    def _take_beyond(self, tier: Tier) -> tuple[Endpoint, Permit] | None:
+        """A permit of an endpoint that is ejected, for somebody who has nowhere else to go."""
+        left = dict(tier)
+        while left:
+            name = self._balance.choose(left)
+            endpoint = self._endpoints[name]
+            if (permit := endpoint.limiter.acquire_beyond()) is not None:
+                return endpoint, permit
+            del left[name]
+        return None
+
+    async def _wait(self, tier: Tier) -> tuple[Endpoint, Permit]:
+        """The permit that comes free first."""
+        there = {self._endpoints[name].limiter: self._endpoints[name] for name in tier}
+        returns = self._returns and any(endpoint.settings.queue.max_waiting for endpoint in there.values())
+        if not returns and all(limiter.full for limiter in there):
+            raise QueueFull
+        turn: Turn[Permit] = Turn(there, self._match.route)
+
+        def look() -> None:
+            if self._forsaken(tier):
+                turn.refuse(_MoveOnError())
+
+        joined = monotonic()
+        self._roster.turns.add(turn)
+        for limiter, endpoint in there.items():
+            endpoint.health.watchers[look] = None
+            if not turn.over:
+                limiter.enqueue(turn, since=self._began if self._again else None, bounded=False)
+        try:
+            permit = await turn.wait(self._seconds_left(), self._too_long)
+            return there[permit.limiter], permit
+        finally:
+            for endpoint in there.values():
+                endpoint.health.watchers.pop(look, None)
+            self._roster.turns.discard(turn)
+            self.waited = (self.waited or 0.0) + monotonic() - joined
+
+    def _skips(self, tier: Tier) -> bool:
+        """Leave a tier out that takes no calls, where there is another."""
+        if len(self._tiers) == 1 or not self._forsaken(tier):
+            return False
+        causes = {self._endpoints[name].health.cause for name in tier}
+        self._leave_out(tier, Unseen.NO_CAPACITY if NO_CAPACITY in causes else Unseen.UNREACHABLE)
+        return True
+
+    def _leave_out(self, tier: Tier, reason: Unseen) -> None:
+        self.failovers += tuple(Failover(name, reason, None) for name in tier)
+        self._tiers = self._tiers[1:]
+
+    def _forsaken(self, tier: Tier) -> bool:
+        """Whether nobody should wait here: none of these takes calls, and a fallback may, or none can be reached."""
+        causes = {self._endpoints[name].health.cause for name in tier}
+        return None not in causes and (len(self._tiers) > 1 or causes == {UNREACHABLE})
+
+    def _heaviest(self, tier: Tier) -> str:
+        """Whose turn it is, room or not."""
+        up = {name: weight for name, weight in tier.items() if self._endpoints[name].health.cause is not UNREACHABLE}
+        return next(iter(tier)) if len(tier) == 1 else self._balance.choose(up or tier)
+
+    def _patience(self) -> float:
+        return max(self._endpoints[name].settings.queue.timeout_seconds for name in self._match.endpoints)
+
+    def _seconds_left(self) -> float:
+        return self._began + self._patience() - monotonic()
+
+    def _names(self) -> str:
+        names = self._match.endpoints
+        return f"endpoint {names[0]}" if len(names) == 1 else f"the endpoints {', '.join(names)}"
+
+    def _full(self) -> Refusal:
+        waiting = max(self._endpoints[name].limiter.waiting for name in self._tiers[0])
+        return Refusal(
+            QUEUE_FULL,
+            f"All permits of {self._names()} are taken, and {waiting} callers wait already, as many as may. {NO_ROOM}",
+        )
+
+    def _too_long(self) -> Refusal:
+        causes = {self._endpoints[name].health.cause for name in self._tiers[0]}
+        waited = f"within {self._patience():g} s"
+        if None in causes:
+            return Refusal(QUEUE_TIMEOUT, f"No instance of {self._names()} came free {waited}. {NO_ROOM}")
+        if NO_CAPACITY in causes:
+            return Refusal(NO_CAPACITY, f"SageMaker had no capacity for {self._names()} {waited}. {NO_ROOM}")
+        return Refusal(UNREACHABLE, f"SageMaker cannot be reached for {self._names()}, call after call. {NO_ROOM}")

@@ -1,0 +1,160 @@
+"""One call to an endpoint, from its signature to the last byte of its answer. It owns its permit."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter, time
+
+from gateway import errors
+from gateway.endpoint import Endpoint
+from gateway.errors import Refusal, keyless
+from gateway.limiter import Permit
+from gateway.models import Answer, Call, Headers, Operation, Unseen
+from gateway.reply import Pipe
+from gateway.sagemaker import protocol
+from gateway.sagemaker.parts import Parts, PartsError
+from gateway.sagemaker.signing import Credentials
+from gateway.upstream import Upstream
+from gateway.visit import Visit
+
+CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a caller wants from SageMaker: all of a call but its signature, which has to be fresh at dispatch.
+
+    Attributes:
+        operation: what is asked for.
+        headers: the caller's, as far as they go to SageMaker.
+        body: the whole body.
+        digest: its SHA-256, in lower-case hexadecimal.
+        frames: whether a stream goes back in SageMaker's frames.
+    """
+
+    operation: Operation
+    headers: Headers
+    body: bytes
+    digest: str
+    frames: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The answer of one call, in parts.
+
+    Attributes:
+        parts: what becomes of them on the way.
+        pipe: the way.
+    """
+
+    parts: Parts
+    pipe: Pipe
+
+
+class Dispatcher:
+    """Makes calls.
+
+    Args:
+        upstream: who sends them.
+        report: is told of a bug of ours.
+    """
+
+    def __init__(self, upstream: Upstream, report: Callable[[str, Exception], None]) -> None:
+        self._upstream = upstream
+        self._report = report
+
+    async def call(
+        self, endpoint: Endpoint, permit: Permit | None, order: Order, stream: Stream | None, visit: Visit
+    ) -> Answer:
+        """Run one call to its end.
+
+        Args:
+            endpoint: where it goes.
+            permit: the right to it, which is given back at its end; None where the operation needs none.
+            order: what is asked for.
+            stream: takes the answer in parts; None where it comes whole.
+            visit: what becomes known of it.
+
+        Raises:
+            Refusal: there is no answer, or none that is whole.
+        """
+        given_up = False
+        if stream is not None:
+            stream.pipe.head.add_done_callback(lambda _: endpoint.health.reached())  # its end may be minutes away
+        try:
+            answer = await self._ask(endpoint, order, stream, visit)
+            given_up = protocol.may_still_run(answer)
+            if protocol.unseen(answer) is Unseen.NO_CAPACITY:
+                endpoint.health.no_capacity()
+            else:
+                endpoint.health.reached()
+            return answer
+        except Refusal as refusal:
+            given_up = refusal.row is errors.TIMEOUT
+            if refusal.row is errors.UNREACHABLE:
+                endpoint.health.unreachable()
+            elif refusal.row is not errors.CREDENTIALS:
+                endpoint.health.reached()
+            raise
+        finally:
+            given_up = given_up or (stream is not None and stream.parts.timed_out)
+            if permit is not None:
+                if given_up and endpoint.settings.cooldown_seconds:
+                    permit.cool()
+                    asyncio.get_running_loop().call_later(endpoint.settings.cooldown_seconds, permit.release)
+                else:
+                    permit.release()
+
+    async def _ask(self, endpoint: Endpoint, order: Order, stream: Stream | None, visit: Visit) -> Answer:
+        """SageMaker's answer; where it does not take the keys, that to one more try with others."""
+        credentials = endpoint.credentials
+        keys = credentials.current()
+        answer = await self._send(_sign(endpoint, order, keys), stream, visit)
+        if protocol.keys_refused(answer):
+            keys = await credentials.renew(keys)
+            answer = await self._send(_sign(endpoint, order, keys), stream, visit)
+            if protocol.keys_refused(answer):
+                credentials.reject(keys)
+                raise keyless()
+        return answer
+
+    async def _send(self, call: Call, stream: Stream | None, visit: Visit) -> Answer:
+        started = perf_counter()
+        try:
+            answer = await self._upstream.send(call, stream.pipe if stream else None)
+            visit.upstream = perf_counter() - started
+            visit.aws_request_id = protocol.request_id(answer)
+            visit.upstream_error = protocol.error_code(answer)
+            if stream is not None and stream.pipe.head.done():
+                stream.parts.end()
+            return answer
+        except PartsError as error:
+            raise Refusal(errors.BROKEN, f"{error} The model has run.") from error
+        except Refusal as refusal:
+            if refusal.row is not errors.UNREACHABLE:
+                visit.upstream = perf_counter() - started
+            raise
+        except Exception as error:
+            self._report("a call failed", error)  # a bug of ours: who knows what the model saw
+            raise Refusal(errors.BROKEN, "The gateway failed during the call. The model may have run.") from error
+        finally:
+            if stream is not None and stream.parts.error is not None:
+                visit.upstream_error = stream.parts.error
+
+
+def _sign(endpoint: Endpoint, order: Order, keys: Credentials) -> Call:
+    settings, operation = endpoint.settings, order.operation
+    door = endpoint.doors[operation.name]
+    headers = order.headers
+    if door.fixed:
+        headers = (*door.fixed, *(header for header in headers if header not in door.fixed))
+    return Call(
+        url=door.url,
+        headers=(*headers, *door.signer.sign(headers, order.digest, keys, time())),
+        body=order.body,
+        response_headers=operation.response_headers,
+        max_response_bytes=settings.max_response_bytes,
+        connect_seconds=CONNECT_SECONDS,
+        timeout_seconds=settings.stream_timeout_seconds if operation.streams else settings.timeout_seconds,
+    )

@@ -1,0 +1,50 @@
+"""All that the data path needs of one endpoint, worked out once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.capacity import Follower
+from gateway.config import Endpoint as EndpointSettings
+from gateway.health import Health
+from gateway.limiter import Limiter
+from gateway.models import Headers
+from gateway.sagemaker.credentials import CredentialSource
+from gateway.sagemaker.signing import Signer
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where the calls of one operation go.
+
+    Attributes:
+        url: their whole URL.
+        signer: signs for it.
+        fixed: headers that the endpoint's settings fix.
+    """
+
+    url: str
+    signer: Signer
+    fixed: Headers
+
+
+@dataclass(slots=True, eq=False)
+class Endpoint:
+    """One endpoint.
+
+    Attributes:
+        name: its key in the config.
+        settings: its settings.
+        limiter: its permits and its queue.
+        health: whether it takes calls now.
+        credentials: what its calls are signed with.
+        doors: by operation name, where its calls go.
+        follower: keeps its permits as many as its fleet has room for; None where their number is a setting.
+    """
+
+    name: str
+    settings: EndpointSettings
+    limiter: Limiter
+    health: Health
+    credentials: CredentialSource
+    doors: Mapping[str, Door]
+    follower: Follower | None = None

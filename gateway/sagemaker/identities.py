@@ -1,0 +1,109 @@
+"""Who signs for which endpoint: one credential source for each identity, shared by all endpoints that have it."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from aiobotocore.config import AioConfig
+from aiobotocore.credentials import AioAssumeRoleCredentialFetcher, AioDeferredRefreshableCredentials
+from aiobotocore.session import AioSession
+from aiobotocore.utils import create_nested_client
+from structlog.typing import FilteringBoundLogger
+
+from gateway.config import Aws, Config
+from gateway.sagemaker.credentials import DEFAULT, CredentialSource, Provider, kept_fresh
+from gateway.sagemaker.hosts import descriptions
+
+SESSION_NAME = "sagemaker-gateway"
+"""The name under which CloudTrail, in the account of a role, shows what the gateway does with it."""
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 10.0
+"""How long STS and its like may be silent. botocore's own 60 s would leave no time for a second try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who signs.
+
+    Attributes:
+        profile: a profile of the AWS config file; without one the AWS chain decides.
+        role_arn: the IAM role that is assumed with the credentials found there; without one these sign themselves.
+    """
+
+    profile: str | None = None
+    role_arn: str | None = None
+
+
+@asynccontextmanager
+async def open_identities(config: Config, log: FilteringBoundLogger) -> AsyncIterator[Mapping[str, CredentialSource]]:
+    """The credentials of each endpoint, by its key, kept fresh until the end.
+
+    All are asked for at once. There are some from the start if the chains are quick; a chain that is slow, or finds
+    nothing, is told by its source's `problem` and mends itself.
+    """
+    users: dict[Identity, list[str]] = {}
+    for key, endpoint in config.endpoints.items():
+        users.setdefault(Identity(endpoint.profile, endpoint.role_arn), []).append(key)
+    sources, client_config = {}, _client_config(config.aws)
+    for identity, keys in users.items():
+        # keys of any region are good in all of its partition, and a role never leaves its own
+        region = config.endpoints[keys[0]].region or config.aws.region
+        load = partial(_load, identity, region, client_config)
+        sources[identity] = CredentialSource(load, log, name=_named(identity, keys))
+    async with kept_fresh(sources.values()):
+        yield {key: sources[identity] for identity, keys in users.items() for key in keys}
+
+
+def problem_of(sources: Iterable[CredentialSource]) -> str | None:
+    """Why no identity has usable credentials, without accounts; None where one has: its endpoints can be called."""
+    each = dict.fromkeys(sources)
+    problems = [
+        problem if source.name == DEFAULT else f"{source.name}: {problem}"
+        for source in each
+        if (problem := source.problem) is not None
+    ]
+    return "; ".join(problems) if len(problems) == len(each) else None
+
+
+def _named(identity: Identity, endpoints: Sequence[str]) -> str:
+    """What operators call it. A role is called by its endpoints, since its ARN holds an account."""
+    profile = f"profile {identity.profile}"
+    if identity.role_arn is None:
+        return DEFAULT if identity.profile is None else profile
+    first, *others = endpoints
+    role = f"role of {first}" + (f" and {len(others)} more" if others else "")
+    return role if identity.profile is None else f"{role} from {profile}"
+
+
+def _client_config(aws: Aws) -> Any:
+    """How STS and its like are reached."""
+    return AioConfig(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        use_fips_endpoint=aws.use_fips_endpoint,
+        use_dualstack_endpoint=aws.use_dualstack_endpoint,
+        warm_up_loader_caches=True,  # botocore's description of STS is read in a thread
+    )
+
+
+async def _load(identity: Identity, region: str, client_config: Any) -> Provider | None:
+    """Run the chain of an identity from its start. A session remembers what it has read, so each run has its own."""
+    session = AioSession(profile=identity.profile)
+    session.register_component("data_loader", descriptions())
+    session.set_default_client_config(client_config)
+    if session.get_config_variable("region") is None:  # where profiles assume roles of their own
+        session.set_config_variable("region", region)
+    found: Provider | None = await session.get_credentials()
+    if identity.role_arn is None or found is None:
+        return found
+    fetcher = AioAssumeRoleCredentialFetcher(
+        client_creator=partial(create_nested_client, session, region_name=region),
+        source_credentials=found,
+        role_arn=identity.role_arn,
+        extra_args={"RoleSessionName": SESSION_NAME},
+    )
+    assumed: Provider = AioDeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method="assume-role")
+    return assumed

@@ -1,0 +1,1 @@
+"""Real AWS SDKs in front of the gateway, unchanged but for the URL."""

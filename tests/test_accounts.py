@@ -1,0 +1,192 @@
+"""Credentials, accounts and regions, end to end: who signs for which endpoint, and what becomes of expired keys."""
+
+import asyncio
+import io
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.app import Gateway, StartError, open_gateway
+from gateway.config import Config
+from gateway.log import make_logger
+from tests.raw import OK, Peer, RawServer, Script, raw_server, serve_ok
+from tests.stand import REGION
+
+EXPIRED_TEXT = b'{"message":"The security token included in the request is expired, account 123456789012"}'
+EXPIRED = (
+    b"HTTP/1.1 403 Forbidden\r\nx-amzn-ErrorType: ExpiredTokenException\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(EXPIRED_TEXT), EXPIRED_TEXT)
+)
+CREDENTIAL = re.compile(rb"Credential=(\w+)/\d+/([\w-]+)/sagemaker/")
+
+ISSUER = """\
+import json, pathlib, sys
+issued = pathlib.Path(sys.argv[1])
+issued.write_text(issued.read_text() + "x")
+key = sys.argv[2].format(number=len(issued.read_text()))
+print(json.dumps({"Version": 1, "AccessKeyId": key, "SecretAccessKey": "secret", "SessionToken": "token",
+                  "Expiration": "2099-01-01T00:00:00Z"}))
+"""
+"""A `credential_process` that keeps count: https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html"""
+
+
+class Issuer:
+    """Gives out keys, as a program of the AWS chain does, and knows how often it was asked.
+
+    Args:
+        folder: where it may keep files.
+        monkeypatch: for the environment.
+        key: the key id, where `{number}` stands for how often it was asked.
+    """
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+        self._issued = folder / "issued"
+        self._issued.write_text("")
+        program = folder / "issuer.py"
+        program.write_text(ISSUER)
+        config = folder / "aws-config"
+        command = f"{sys.executable} -I {program} {self._issued} {key}"
+        config.write_text(f"[profile issued]\ncredential_process = {command}\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+
+    @property
+    def asked(self) -> int:
+        """How often keys were given out."""
+        return len(self._issued.read_text())
+
+
+def refusing(*keys: str) -> Script:
+    """A SageMaker that takes these keys for expired."""
+
+    async def serve(peer: Peer) -> None:
+        while True:
+            request = await peer.request()
+            await peer.send(EXPIRED if signed_by(request.head)[0] in keys else OK)
+
+    return serve
+
+
+def signed_by(head: bytes) -> tuple[str, str]:
+    """Key id and region of a signature."""
+    found = CREDENTIAL.search(head)
+    assert found
+    return found[1].decode(), found[2].decode()
+
+
+@asynccontextmanager
+async def in_front(
+    server: RawServer, endpoints: Mapping[str, Mapping[str, Any]]
+) -> AsyncIterator[tuple[Gateway, aiohttp.ClientSession]]:
+    """A gateway in front of a scripted SageMaker."""
+    aws = {"region": REGION, "endpoint_url": server.url}
+    config = Config.model_validate({"listen": {"port": 0}, "aws": aws, "endpoints": endpoints})
+    async with (
+        open_gateway(config, make_logger(stream=io.StringIO())) as gateway,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+    ):
+        yield gateway, session
+
+
+async def call(gateway: Gateway, session: aiohttp.ClientSession, endpoint: str = "a") -> tuple[int, bytes]:
+    """InvokeEndpoint."""
+    async with session.post(f"{gateway.url}/endpoints/{endpoint}/invocations", data=b"{}") as response:
+        return response.status, await response.read()
+
+
+async def readiness(gateway: Gateway, session: aiohttp.ClientSession) -> tuple[int, str]:
+    """What `/readyz?verbose` says."""
+    async with session.get(f"{gateway.url}/readyz?verbose") as response:
+        return response.status, await response.text()
+
+
+async def test_an_expired_token_is_renewed_unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 calls at once meet an expired token: the chain is asked once more, and every caller gets an answer."""
+    issuer = Issuer(tmp_path, monkeypatch, "KEY{number}")
+    async with (
+        raw_server(refusing("KEY1")) as server,
+        in_front(server, {"a": {"instances": 200, "profile": "issued"}}) as (gateway, session),
+    ):
+        answers = await asyncio.gather(*[call(gateway, session) for _ in range(200)])
+
+    assert Counter(answers) == {(200, b"ok"): 200}
+    assert issuer.asked == 2
+
+
+@pytest.mark.parametrize("instances", [200, 3])
+async def test_failing_credentials_are_refreshed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instances: int
+) -> None:
+    """200 callers, running or waiting, and a chain that has no other keys: one refresh, and 503 for all of them.
+
+    Nothing of AWS's text reaches them, `/readyz` says what is wrong, and nothing is sent that cannot succeed.
+    """
+    issuer = Issuer(tmp_path, monkeypatch, "KEY")
+    async with (
+        raw_server(refusing("KEY")) as server,
+        in_front(server, {"a": {"instances": instances, "profile": "issued"}}) as (gateway, session),
+    ):
+        answers = await asyncio.gather(*[call(gateway, session) for _ in range(200)])
+        asked = issuer.asked
+        status, verbose = await readiness(gateway, session)
+        left = gateway.limiters["a"].statistics()
+
+    assert {status for status, _ in answers} == {503}
+    assert {json.loads(body)["code"] for _, body in answers} == {"ServiceUnavailable"}
+    assert not any(b"123456789012" in body or b"security token" in body for _, body in answers)
+    assert asked == 2
+    assert len(server.requests) <= instances
+    assert (status, "credentials failed" in verbose, "123456789012" in verbose) == (503, True, False)
+    assert (left.running, left.waiting) == (0, 0)
+
+
+async def test_a_caller_who_leaves_takes_no_refresh_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of 20, whose call had the token renewed, hangs up: the others get their answers all the same."""
+    issuer = Issuer(tmp_path, monkeypatch, "KEY{number}")
+    async with (
+        raw_server(refusing("KEY1")) as server,
+        in_front(server, {"a": {"instances": 20, "profile": "issued"}}) as (gateway, session),
+    ):
+        calls = [asyncio.create_task(call(gateway, session)) for _ in range(20)]
+        while not server.requests:
+            await asyncio.sleep(0)
+        calls[0].cancel()
+        answers = await asyncio.gather(*calls[1:])
+
+    assert Counter(answers) == {(200, b"ok"): 19}
+    assert issuer.asked == 2
+
+
+async def test_each_endpoint_is_signed_for_by_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Profile and region of an endpoint are those of its signatures; the others go by the chain and `aws.region`."""
+    Issuer(tmp_path, monkeypatch, "KEYOFPROFILE")
+    endpoints: dict[str, dict[str, Any]] = {
+        "a": {"instances": 1},
+        "b": {"instances": 1, "profile": "issued", "region": "eu-west-1"},
+        "c": {"instances": 1, "region": "cn-north-1"},
+    }
+    async with raw_server(serve_ok) as server, in_front(server, endpoints) as (gateway, session):
+        for name in endpoints:
+            assert (await call(gateway, session, name))[0] == 200
+
+    assert [signed_by(request.head) for request in server.requests] == [
+        ("AKIAEMULATOR", REGION),
+        ("KEYOFPROFILE", "eu-west-1"),
+        ("AKIAEMULATOR", "cn-north-1"),
+    ]
+
+
+async def test_a_profile_that_does_not_exist_is_no_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The error names the profile and says what to do."""
+    Issuer(tmp_path, monkeypatch, "KEY")
+    async with raw_server(serve_ok) as server:
+        with pytest.raises(StartError, match="nobody"):
+            async with in_front(server, {"a": {"instances": 1, "profile": "nobody"}}):
+                pass
