@@ -1,12 +1,12 @@
 """A permit for one caller: of which endpoint, now or when it is their turn."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from time import monotonic
 
 from gateway.balance import Balance
 from gateway.endpoint import Endpoint
 from gateway.errors import NO_CAPACITY, QUEUE_FULL, QUEUE_TIMEOUT, UNREACHABLE, Refusal
-from gateway.limiter import Permit, QueueFull
+from gateway.limiter import Permit
 from gateway.models import Failover, Unseen
 from gateway.roster import Roster
 from gateway.router import Match, Tier
@@ -19,13 +19,17 @@ class _MoveOnError(Exception):
     """The endpoints that were waited for have ceased to take calls."""
 
 
+class _QueueFullError(Exception):
+    """As many callers wait as may."""
+
+
 class Admission:
     """One caller's way to a permit.
 
     They are bound to an endpoint only with its permit: they wait at all targets of their route at once, and take the
     permit that comes free first. Only where no model saw their call do they come here again: the endpoint that did not
     take it is left out then, and fallbacks are asked in order; in a queue they stand where they would, had they waited
-    there from the start. The longest `queue.timeout_seconds` of their endpoints bounds all of it.
+    there from the start. The longest `queue.timeout_seconds` of their route's targets bounds all of it.
 
     Args:
         match: who may serve.
@@ -61,14 +65,24 @@ class Admission:
         self.failovers: tuple[Failover, ...] = ()
         """What the caller went on from."""
 
+    @property
+    def last_resort(self) -> bool:
+        """Whether there is nobody else to go on to."""
+        return len(self._tiers) == len(self._tiers[0]) == 1
+
+    def seconds_left(self) -> float:
+        """How long the caller is going to wait yet."""
+        return self._began + self._patience() - monotonic()
+
     async def admit(self) -> tuple[Endpoint, Permit | None]:
         """An endpoint and a permit of it; an operation that takes none gets none.
 
         Raises:
             Refusal: the queues are full, or the time is up.
         """
+        self._leave_out_keyless()
         if not self._match.operation.takes_permit:
-            return self._endpoints[self._heaviest(self._tiers[0])], None
+            return self._deal(), None
         while True:
             if (found := self._take(self._tiers[0])) is not None:
                 self.waited = self.waited or 0.0
@@ -80,7 +94,7 @@ class Admission:
                     return await self._wait(self._tiers[0])
                 except _MoveOnError:
                     self._again = True
-                except QueueFull:
+                except _QueueFullError:
                     if len(self._tiers) == 1:
                         raise self._full() from None
                     self._leave_out(self._tiers[0], Unseen.QUEUE_FULL)
@@ -96,9 +110,8 @@ class Admission:
             upstream_error: the error code of SageMaker's answer, if it was one.
         """
         waits = reason is Unseen.NO_CAPACITY and len(self._tiers) == 1 and self._match.operation.takes_permit
-        left = {name: weight for name, weight in self._tiers[0].items() if name != endpoint.name}
-        tiers = self._tiers if waits else tuple(filter(None, (left, *self._tiers[1:])))
-        if not tiers or self._seconds_left() <= 0:
+        tiers = self._tiers if waits else _without(self._tiers, (endpoint.name,))
+        if not tiers or self.seconds_left() <= 0:
             return False
         self.failovers += (Failover(endpoint.name, reason, upstream_error),)
         self._tiers, self._again, self._returns = tiers, True, True
@@ -135,8 +148,8 @@ class Admission:
         """The permit that comes free first."""
         there = {self._endpoints[name].limiter: self._endpoints[name] for name in tier}
         returns = self._returns and any(endpoint.settings.queue.max_waiting for endpoint in there.values())
-        if not returns and all(limiter.full for limiter in there):
-            raise QueueFull
+        if not returns and all(limiter.full(self._match.route) for limiter in there):
+            raise _QueueFullError
         turn: Turn[Permit] = Turn(there, self._match.route)
 
         def look() -> None:
@@ -148,9 +161,9 @@ class Admission:
         for limiter, endpoint in there.items():
             endpoint.health.watchers[look] = None
             if not turn.over:
-                limiter.enqueue(turn, since=self._began if self._again else None, bounded=False)
+                limiter.enqueue(turn, since=self._began if self._again else None)
         try:
-            permit = await turn.wait(self._seconds_left(), self._too_long)
+            permit = await turn.wait(self.seconds_left(), self._too_long)
             return there[permit.limiter], permit
         finally:
             for endpoint in there.values():
@@ -175,16 +188,27 @@ class Admission:
         causes = {self._endpoints[name].health.cause for name in tier}
         return None not in causes and (len(self._tiers) > 1 or causes == {UNREACHABLE})
 
-    def _heaviest(self, tier: Tier) -> str:
-        """Whose turn it is, room or not."""
-        up = {name: weight for name, weight in tier.items() if self._endpoints[name].health.cause is not UNREACHABLE}
-        return next(iter(tier)) if len(tier) == 1 else self._balance.choose(up or tier)
+    def _leave_out_keyless(self) -> None:
+        """Pass over endpoints that there is nothing to sign for, as long as there is another: they refuse at once."""
+        if len(self._match.endpoints) == 1:
+            return
+        names = [name for tier in self._tiers for name in tier]
+        keyless = [name for name in names if self._endpoints[name].credentials.problem is not None]
+        if keyless and len(keyless) < len(names):
+            self.failovers += tuple(Failover(name, Unseen.CREDENTIALS, None) for name in keyless)
+            self._tiers = _without(self._tiers, keyless)
+
+    def _deal(self) -> Endpoint:
+        """Whose turn it is, room or not, among those that can be reached."""
+        up = [_without((tier,), filter(self._is_ejected, tier)) for tier in self._tiers]
+        tier = next((left[0] for left in up if left), self._tiers[0])
+        return self._endpoints[next(iter(tier)) if len(tier) == 1 else self._balance.choose(tier)]
+
+    def _is_ejected(self, name: str) -> bool:
+        return self._endpoints[name].health.cause is UNREACHABLE
 
     def _patience(self) -> float:
-        return max(self._endpoints[name].settings.queue.timeout_seconds for name in self._match.endpoints)
-
-    def _seconds_left(self) -> float:
-        return self._began + self._patience() - monotonic()
+        return max(self._endpoints[name].settings.queue.timeout_seconds for name in self._match.tiers[0])
 
     def _names(self) -> str:
         names = self._match.endpoints
@@ -205,3 +229,10 @@ class Admission:
         if NO_CAPACITY in causes:
             return Refusal(NO_CAPACITY, f"SageMaker had no capacity for {self._names()} {waited}. {NO_ROOM}")
         return Refusal(UNREACHABLE, f"SageMaker cannot be reached for {self._names()}, call after call. {NO_ROOM}")
+
+
+def _without(tiers: tuple[Tier, ...], names: Iterable[str]) -> tuple[Tier, ...]:
+    """The tiers without some endpoints, and without those in which nobody is left."""
+    gone = set(names)
+    left = ({name: weight for name, weight in tier.items() if name not in gone} for tier in tiers)
+    return tuple(tier for tier in left if tier)

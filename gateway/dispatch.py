@@ -7,7 +7,7 @@ from time import perf_counter, time
 
 from gateway import errors
 from gateway.endpoint import Endpoint
-from gateway.errors import Refusal, keyless
+from gateway.errors import Refusal, keyless, leaving
 from gateway.limiter import Permit
 from gateway.models import Answer, Call, Headers, Operation, Unseen
 from gateway.reply import Pipe
@@ -16,8 +16,6 @@ from gateway.sagemaker.parts import Parts, PartsError
 from gateway.sagemaker.signing import Credentials
 from gateway.upstream import Upstream
 from gateway.visit import Visit
-
-CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +27,12 @@ class Order:
         headers: the caller's, as far as they go to SageMaker.
         body: the whole body.
         digest: its SHA-256, in lower-case hexadecimal.
-        frames: whether a stream goes back in SageMaker's frames.
     """
 
     operation: Operation
     headers: Headers
     body: bytes
     digest: str
-    frames: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +48,25 @@ class Stream:
     pipe: Pipe
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to have an endpoint take a call.
+
+    Attributes:
+        endpoint: where it goes.
+        permit: the right to it, which is given back at its end; None where the operation needs none.
+        stream: takes the answer in parts; None where it comes whole.
+        connect_attempts: how often a connection is tried for.
+        connect_seconds: how long each time.
+    """
+
+    endpoint: Endpoint
+    permit: Permit | None
+    stream: Stream | None
+    connect_attempts: int
+    connect_seconds: float
+
+
 class Dispatcher:
     """Makes calls.
 
@@ -64,26 +79,23 @@ class Dispatcher:
         self._upstream = upstream
         self._report = report
 
-    async def call(
-        self, endpoint: Endpoint, permit: Permit | None, order: Order, stream: Stream | None, visit: Visit
-    ) -> Answer:
+    async def call(self, attempt: Attempt, order: Order, visit: Visit) -> Answer:
         """Run one call to its end.
 
         Args:
-            endpoint: where it goes.
-            permit: the right to it, which is given back at its end; None where the operation needs none.
+            attempt: where it goes, and how.
             order: what is asked for.
-            stream: takes the answer in parts; None where it comes whole.
             visit: what becomes known of it.
 
         Raises:
             Refusal: there is no answer, or none that is whole.
         """
         given_up = False
+        endpoint, stream = attempt.endpoint, attempt.stream
         if stream is not None:
             stream.pipe.head.add_done_callback(lambda _: endpoint.health.reached())  # its end may be minutes away
         try:
-            answer = await self._ask(endpoint, order, stream, visit)
+            answer = await self._ask(attempt, order, visit)
             given_up = protocol.may_still_run(answer)
             if protocol.unseen(answer) is Unseen.NO_CAPACITY:
                 endpoint.health.no_capacity()
@@ -94,35 +106,41 @@ class Dispatcher:
             given_up = refusal.row is errors.TIMEOUT
             if refusal.row is errors.UNREACHABLE:
                 endpoint.health.unreachable()
-            elif refusal.row is not errors.CREDENTIALS:
+            elif refusal.row is errors.TIMEOUT:
                 endpoint.health.reached()
             raise
         finally:
             given_up = given_up or (stream is not None and stream.parts.timed_out)
-            if permit is not None:
-                if given_up and endpoint.settings.cooldown_seconds:
-                    permit.cool()
-                    asyncio.get_running_loop().call_later(endpoint.settings.cooldown_seconds, permit.release)
-                else:
-                    permit.release()
+            _give_back(attempt.permit, endpoint.settings.cooldown_seconds if given_up else 0)
 
-    async def _ask(self, endpoint: Endpoint, order: Order, stream: Stream | None, visit: Visit) -> Answer:
+    async def _ask(self, attempt: Attempt, order: Order, visit: Visit) -> Answer:
         """SageMaker's answer; where it does not take the keys, that to one more try with others."""
-        credentials = endpoint.credentials
-        keys = credentials.current()
-        answer = await self._send(_sign(endpoint, order, keys), stream, visit)
-        if protocol.keys_refused(answer):
+        credentials = attempt.endpoint.credentials
+        keys, started = credentials.current(), perf_counter()
+        answer = await self._send(_sign(attempt, order, keys), attempt, visit)
+        if not protocol.keys_refused(answer):
+            return answer
+        try:
             keys = await credentials.renew(keys)
-            answer = await self._send(_sign(endpoint, order, keys), stream, visit)
-            if protocol.keys_refused(answer):
-                credentials.reject(keys)
-                raise keyless()
+        except asyncio.CancelledError:
+            raise leaving() from None  # cut off, and no model has seen it
+        if visit.orphaned:
+            return answer  # nobody wants another
+        answer = await self._send(_sign(attempt, order, keys, perf_counter() - started), attempt, visit)
+        if protocol.keys_refused(answer):
+            credentials.reject(keys)
+            raise keyless()
         return answer
 
-    async def _send(self, call: Call, stream: Stream | None, visit: Visit) -> Answer:
-        started = perf_counter()
+    async def _send(self, call: Call, attempt: Attempt, visit: Visit) -> Answer:
+        stream, started = attempt.stream, perf_counter()
+
+        def connected() -> None:
+            visit.called = True
+            attempt.endpoint.health.connected()
+
         try:
-            answer = await self._upstream.send(call, stream.pipe if stream else None)
+            answer = await self._upstream.send(call, stream.pipe if stream else None, connected)
             visit.upstream = perf_counter() - started
             visit.aws_request_id = protocol.request_id(answer)
             visit.upstream_error = protocol.error_code(answer)
@@ -143,18 +161,30 @@ class Dispatcher:
                 visit.upstream_error = stream.parts.error
 
 
-def _sign(endpoint: Endpoint, order: Order, keys: Credentials) -> Call:
-    settings, operation = endpoint.settings, order.operation
-    door = endpoint.doors[operation.name]
+def _give_back(permit: Permit | None, cooldown_seconds: float) -> None:
+    if permit is None:
+        return
+    if cooldown_seconds:
+        permit.cool()
+        asyncio.get_running_loop().call_later(cooldown_seconds, permit.release)
+    else:
+        permit.release()
+
+
+def _sign(attempt: Attempt, order: Order, keys: Credentials, spent: float = 0.0) -> Call:
+    settings, operation = attempt.endpoint.settings, order.operation
+    door = attempt.endpoint.doors[operation.name]
     headers = order.headers
     if door.fixed:
         headers = (*door.fixed, *(header for header in headers if header not in door.fixed))
+    seconds = settings.stream_timeout_seconds if operation.streams else settings.timeout_seconds
     return Call(
         url=door.url,
         headers=(*headers, *door.signer.sign(headers, order.digest, keys, time())),
         body=order.body,
         response_headers=operation.response_headers,
         max_response_bytes=settings.max_response_bytes,
-        connect_seconds=CONNECT_SECONDS,
-        timeout_seconds=settings.stream_timeout_seconds if operation.streams else settings.timeout_seconds,
+        connect_attempts=attempt.connect_attempts,
+        connect_seconds=attempt.connect_seconds,
+        timeout_seconds=seconds - spent,
     )

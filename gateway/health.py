@@ -108,6 +108,12 @@ class Health:
             self.reopen()
         self._capacity = capacity
 
+    def connected(self) -> None:
+        """Say that a connection came about for a call."""
+        self._unreachable = 0
+        if self._cause is UNREACHABLE:
+            self.reopen()
+
     def reached(self) -> None:
         """Say that the endpoint took a call, whatever became of it."""
         self._unreachable = 0

@@ -11,10 +11,6 @@ from typing import Protocol
 from gateway.models import Statistics
 
 
-class QueueFull(Exception):  # noqa: N818 - a decision, not a mishap
-    """As many callers wait as may."""
-
-
 class PermitMisuseError(RuntimeError):
     """A permit was released twice, or used after its release: a bug of ours."""
 
@@ -109,16 +105,16 @@ class Permit:
 class Limiter:
     """As many permits as the endpoint has capacity, and a bounded queue, first come, first served.
 
-    Where callers come by several routes, those of one route are served in the order in which they came, and the routes
-    in turn: a flood on one of them does not starve the others.
+    Where callers come by several routes, each route has a queue and the bound for itself: those of one route are served
+    in the order in which they came, and the routes in turn. A flood on one of them does not starve the others.
 
     Every method takes constant time, however many wait; but for raising the capacity, which takes as many steps as it
-    admits waiters, `statistics`, as many as there are routes with somebody waiting, and coming again, as many as there
-    are who came earlier.
+    admits waiters, `statistics`, as many as there are routes with somebody waiting, and coming again, as many as wait
+    who came later.
 
     Args:
         capacity: how many permits there are.
-        max_waiting: how many callers may wait.
+        max_waiting: how many callers of one route may wait.
         clock: seconds, never going back.
     """
 
@@ -159,10 +155,9 @@ class Limiter:
         """How many callers wait."""
         return self._waiting
 
-    @property
-    def full(self) -> bool:
-        """Whether as many wait as may."""
-        return self._waiting >= self._max_waiting
+    def full(self, route: str) -> bool:
+        """Whether as many callers of a route wait as may. It is for the caller to ask, before `enqueue`."""
+        return len(self._queues.get(route, ())) >= self._max_waiting
 
     @property
     def free(self) -> bool:
@@ -185,29 +180,23 @@ class Limiter:
             return Permit(self)
         return None
 
-    def enqueue(self, waiter: Waiter, *, since: float | None = None, bounded: bool = True) -> None:
+    def enqueue(self, waiter: Waiter, *, since: float | None = None) -> None:
         """Put somebody at the end of the queue; `waiter.grant` is called when it is their turn, which may be at once.
 
         Args:
             waiter: who waits.
             since: when they came first, if they come again: they stand before the later ones of their route.
-            bounded: whether the bound holds for them.
-
-        Raises:
-            QueueFull: as many wait as may.
         """
-        if bounded and self._waiting >= self._max_waiting:
-            raise QueueFull
         queue = self._queues.get(waiter.route)
         if queue is None:
             queue = self._queues[waiter.route] = OrderedDict()
         if since is None:
             queue[waiter] = self._clock()
         else:
-            earlier = [other for other, came in takewhile(lambda place: place[1] < since, queue.items())]
+            later = [other for other, _ in takewhile(lambda place: place[1] >= since, reversed(queue.items()))]
             queue[waiter] = since
-            for other in (waiter, *reversed(earlier)):
-                queue.move_to_end(other, last=False)
+            for other in reversed(later):
+                queue.move_to_end(other)
         self._waiting += 1
         if self._has_room():
             self._admit()

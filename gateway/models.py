@@ -57,6 +57,7 @@ class Call:
         body: its whole body.
         response_headers: headers of the answer that are passed back, in lower case.
         max_response_bytes: longest answer that is read.
+        connect_attempts: how often a connection is tried for.
         connect_seconds: how long one attempt to connect may take.
         timeout_seconds: how long the whole call may take.
     """
@@ -66,6 +67,7 @@ class Call:
     body: bytes
     response_headers: frozenset[str]
     max_response_bytes: int
+    connect_attempts: int
     connect_seconds: float
     timeout_seconds: float
 
@@ -97,6 +99,8 @@ class Unseen(StrEnum):
     """The model is still being loaded, or its serverless instance provisioned."""
     NO_CAPACITY = "no_capacity"
     """The fleet is scaled to zero."""
+    CREDENTIALS = "credentials"
+    """There was nothing to sign it with, or SageMaker did not accept the signature."""
     QUEUE_FULL = "queue_full"
     """It was not even sent: as many waited as may."""
 

@@ -11,7 +11,7 @@ from gateway import errors, reply
 from gateway.admission import Admission
 from gateway.balance import Balance
 from gateway.body import read_body
-from gateway.dispatch import Dispatcher, Order, Stream
+from gateway.dispatch import Attempt, Dispatcher, Order, Stream
 from gateway.endpoint import Endpoint
 from gateway.errors import Refusal, leaving, stopped
 from gateway.limiter import Permit
@@ -23,6 +23,15 @@ from gateway.sagemaker import protocol
 from gateway.sagemaker.parts import Parts, asked_of_the_model, wants_frames
 from gateway.upstream import Upstream
 from gateway.visit import CALLER_GONE, Visit
+
+CONNECT_ATTEMPTS = 2
+CONNECT_SECONDS = 5.0
+IMPATIENT_SECONDS = 2.0
+"""How long a connection may take where there is another endpoint to go to; no longer than the caller waits."""
+LEAST_SECONDS = 0.1
+
+UNSEEN = {errors.UNREACHABLE: Unseen.UNREACHABLE, errors.CREDENTIALS: Unseen.CREDENTIALS}
+"""The refusals of calls that were made and that no model has seen."""
 
 
 class Proxy:
@@ -79,7 +88,7 @@ class Proxy:
                 )
             except (asyncio.CancelledError, ConnectionError):
                 self._end(visit, CALLER_GONE, answer)
-                raise
+                raise asyncio.CancelledError from None  # there is nobody to tell
         elif visit.reason is not None:
             reply.cut_off(request)  # its head was out already when it went wrong
         if not visit.orphaned:
@@ -96,44 +105,42 @@ class Proxy:
         with self._roster.reading():
             body, digest = await read_body(request, limit=match.max_body_bytes, seconds=self._body_seconds)
         visit.bytes_in = len(body)
-        order = Order(match.operation, headers, body, digest, frames)
+        order = Order(match.operation, headers, body, digest)
         admission = Admission(match, self._endpoints, self._balances[match.route], self._roster)
         outcome: Answer | Refusal | None = None  # of the last call, which no model has seen
         while True:
             try:
                 endpoint, permit = await admission.admit()
             except Refusal as refusal:
-                if outcome is None or refusal.row is not errors.QUEUE_FULL:
-                    raise
-                visit.called = True
-                return _final(outcome)
+                if outcome is not None and refusal.row is errors.QUEUE_FULL:
+                    return _final(outcome)
+                visit.go_on(admission.failovers)
+                raise
             finally:
-                visit.queue, visit.failovers = admission.waited, admission.failovers
-            visit.endpoint, visit.called = endpoint.name, True
-            outcome = await self._attempt(request, visit, order, endpoint, permit)
+                visit.queue = admission.waited
+            visit.go_on(admission.failovers)
+            visit.endpoint = endpoint.name
+            parts = None if frames is None else Parts(frames=frames)
+            outcome = await self._attempt(request, visit, order, _attempt(admission, parts, endpoint, permit))
             unseen = _unseen(outcome)
             if unseen is None or not admission.pass_over(endpoint, unseen, visit.upstream_error):
                 return _final(outcome)
-            visit.go_on(admission.failovers)
 
     async def _attempt(
-        self, request: web.BaseRequest, visit: Visit, order: Order, endpoint: Endpoint, permit: Permit | None
+        self, request: web.BaseRequest, visit: Visit, order: Order, attempt: Attempt
     ) -> Answer | Refusal:
-        """What becomes of one call to one endpoint."""
+        """What becomes of one call to one endpoint; a refusal is of a call that no model has seen."""
+        permit = attempt.permit
         if self._roster.stopped:
             if permit is not None:
                 permit.release()
             raise leaving()
-        stream = None
-        if order.operation.streams:
-            parts = Parts(frames=order.frames)
-            stream = Stream(parts, Pipe(parts))
-        call = asyncio.create_task(self._dispatcher.call(endpoint, permit, order, stream, visit))
+        call = asyncio.create_task(self._dispatcher.call(attempt, order, visit))
         self._roster.start(call)
         try:
-            return await self._follow(request, visit, call, stream.pipe if stream else None)
+            return await self._follow(request, visit, call, attempt.stream.pipe if attempt.stream else None)
         except Refusal as refusal:
-            if refusal.row is not errors.UNREACHABLE:
+            if refusal.row not in UNSEEN:
                 raise
             return refusal
         except BaseException:
@@ -196,14 +203,14 @@ class Proxy:
         asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 
 
-def _asked(request: web.BaseRequest, operation: Operation) -> tuple[Headers, bool]:
-    """The headers that go to SageMaker, and whether a stream is to go back in its frames.
+def _asked(request: web.BaseRequest, operation: Operation) -> tuple[Headers, bool | None]:
+    """The headers that go to SageMaker, and whether a stream is to go back in its frames; None where there is none.
 
     Raises:
         Refusal: the request cannot be sent like this.
     """
     if not operation.streams:
-        return protocol.request_headers(operation, request.headers.items()), False
+        return protocol.request_headers(operation, request.headers.items()), None
     if request.version < HttpVersion11:
         raise Refusal(errors.BAD_REQUEST, "A stream needs HTTP/1.1: before it, a cut looks like an end.")
     frames = wants_frames(request.headers)
@@ -211,8 +218,16 @@ def _asked(request: web.BaseRequest, operation: Operation) -> tuple[Headers, boo
     return protocol.request_headers(operation, items), frames
 
 
+def _attempt(admission: Admission, parts: Parts | None, endpoint: Endpoint, permit: Permit | None) -> Attempt:
+    stream = None if parts is None else Stream(parts, Pipe(parts))
+    if admission.last_resort:
+        return Attempt(endpoint, permit, stream, CONNECT_ATTEMPTS, CONNECT_SECONDS)
+    # Another endpoint is the second attempt.
+    return Attempt(endpoint, permit, stream, 1, max(LEAST_SECONDS, min(IMPATIENT_SECONDS, admission.seconds_left())))
+
+
 def _unseen(outcome: Answer | Refusal) -> Unseen | None:
-    return Unseen.UNREACHABLE if isinstance(outcome, Refusal) else protocol.unseen(outcome)
+    return UNSEEN[outcome.row] if isinstance(outcome, Refusal) else protocol.unseen(outcome)
 
 
 def _final(outcome: Answer | Refusal) -> Answer:

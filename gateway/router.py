@@ -91,13 +91,15 @@ class Router:
         if match.settled:
             return match
         asked = {name.lower(): value for name, value in headers}
+        if SESSION in asked:
+            match = self._match(match.route, match.operation, ({match.endpoints[0]: 1},))
+        elif not any(self._fixed[endpoint] for endpoint in match.endpoints):
+            return match
         ruled_out = {endpoint: clash for endpoint in match.endpoints if (clash := self._clash(endpoint, asked))}
         if len(ruled_out) == len(match.endpoints):
             raise Refusal(BAD_REQUEST, f"{next(iter(ruled_out.values()))} Leave the header out, or ask another route.")
         left = ({name: weight for name, weight in tier.items() if name not in ruled_out} for tier in match.tiers)
         tiers = tuple(filter(None, left))
-        if SESSION in asked:
-            tiers = ({next(iter(tiers[0])): 1},)
         return self._match(match.route, match.operation, tiers)
 
     def _match(self, route: str, operation: Operation, tiers: tuple[Tier, ...]) -> Match:

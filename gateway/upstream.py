@@ -7,7 +7,7 @@ as much as all the rest of a call (`make bench`).
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -26,7 +26,6 @@ from gateway.models import Answer, Call
 KEEPALIVE_SECONDS = 15.0
 """Idle connections are dropped well before SageMaker drops them (at 60 s): one that dies under a request is a 424."""
 
-CONNECT_ATTEMPTS = 2
 STALE_CONNECTIONS = 100
 """How many idle connections may have gone stale at once, before SageMaker counts as unreachable."""
 
@@ -54,6 +53,10 @@ class Sink(Protocol):
         """So is a part of the body; nothing more is read before this returns."""
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class Upstream:
     """Sends calls over pooled connections.
 
@@ -69,12 +72,13 @@ class Upstream:
         self._user_agent = user_agent
         self._destinations: dict[str, _Destination] = {}
 
-    async def send(self, call: Call, sink: Sink | None = None) -> Answer:
+    async def send(self, call: Call, sink: Sink | None = None, connected: Callable[[], None] = _nothing) -> Answer:
         """Send the call once and read its answer to the end.
 
         Args:
             call: the call.
             sink: takes the body of a 200 as it comes; the answer that is returned at the end has none then.
+            connected: called before the first byte goes out.
 
         Raises:
             Refusal: `unreachable` where no byte of it left, so that no model can have seen it; else `timeout` or
@@ -85,7 +89,8 @@ class Upstream:
         sent = False
         try:
             async with asyncio.timeout(call.timeout_seconds):
-                connection = await self._connect(destination, call.connect_seconds)
+                connection = await self._connect(destination, call)
+                connected()
                 sent = True
                 try:
                     answer = await _exchange(connection, destination.head, call, started, sink)
@@ -116,28 +121,28 @@ class Upstream:
                 "The model may have run: the call was not sent again.",
             ) from error
 
-    async def _connect(self, destination: _Destination, seconds: float) -> Connection:
+    async def _connect(self, destination: _Destination, call: Call) -> Connection:
         """A connection on which nothing was said since its last answer.
 
         One that ended while it was idle, or brought bytes that nobody had asked for, is replaced: the next answer on
         it would be the answer to something else.
         """
         for _ in range(STALE_CONNECTIONS):
-            connection = await self._open(destination, seconds)
+            connection = await self._open(destination, call)
             protocol = connection.protocol
             if protocol is not None and protocol.is_connected() and not protocol.should_close:
                 return connection
             connection.close()
         raise _unreachable("its connections end before they take a call")
 
-    async def _open(self, destination: _Destination, seconds: float) -> Connection:
-        """A connection, idle or new; one more try where there is none, since no model saw the call."""
-        timeout = aiohttp.ClientTimeout(connect=seconds)
-        for attempt in range(CONNECT_ATTEMPTS):
+    async def _open(self, destination: _Destination, call: Call) -> Connection:
+        """A connection, idle or new; where there is none it may be tried again, since no model saw the call."""
+        timeout = aiohttp.ClientTimeout(connect=call.connect_seconds)
+        for attempt in range(call.connect_attempts):
             try:
                 connection = await self._connector.connect(destination.request, [], timeout)
             except (OSError, TimeoutError, aiohttp.ClientError, ssl.CertificateError) as error:
-                if attempt == CONNECT_ATTEMPTS - 1:
+                if attempt == call.connect_attempts - 1:
                     reason = "the connection timed out" if isinstance(error, TimeoutError) else type(error).__name__
                     raise _unreachable(reason) from error
             else:

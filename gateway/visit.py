@@ -56,7 +56,7 @@ class Visit:
         return Answer(*refusal.wire(self.request_id))
 
     def go_on(self, failovers: tuple[Failover, ...]) -> None:
-        """Say that the call that was made is not the last: it counts as a failover."""
+        """Say that a call that was made was not the last: it counts as a failover."""
         self.failovers = failovers
         self.called = False
         self.aws_request_id = self.upstream_error = self.upstream = None

@@ -5,8 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.stand import ACCESS_KEY_ID, SECRET_ACCESS_KEY, MakeStand, Stand, StandSettings, open_stand
+
+# Shared machines are slow now and then, which is not what these tests are about.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

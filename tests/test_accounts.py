@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -19,6 +20,7 @@ from gateway.config import Config
 from gateway.log import make_logger
 from tests.raw import OK, Peer, RawServer, Script, raw_server, serve_ok
 from tests.stand import REGION
+from tests.waiting import until
 
 EXPIRED_TEXT = b'{"message":"The security token included in the request is expired, account 123456789012"}'
 EXPIRED = (
@@ -28,9 +30,10 @@ EXPIRED = (
 CREDENTIAL = re.compile(rb"Credential=(\w+)/\d+/([\w-]+)/sagemaker/")
 
 ISSUER = """\
-import json, pathlib, sys
+import json, pathlib, sys, time
 issued = pathlib.Path(sys.argv[1])
 issued.write_text(issued.read_text() + "x")
+time.sleep(float(sys.argv[3]) * (len(issued.read_text()) > 1))
 key = sys.argv[2].format(number=len(issued.read_text()))
 print(json.dumps({"Version": 1, "AccessKeyId": key, "SecretAccessKey": "secret", "SessionToken": "token",
                   "Expiration": "2099-01-01T00:00:00Z"}))
@@ -45,15 +48,16 @@ class Issuer:
         folder: where it may keep files.
         monkeypatch: for the environment.
         key: the key id, where `{number}` stands for how often it was asked.
+        seconds: how long it takes from the second time on.
     """
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, key: str, seconds: float = 0) -> None:
         self._issued = folder / "issued"
         self._issued.write_text("")
         program = folder / "issuer.py"
         program.write_text(ISSUER)
         config = folder / "aws-config"
-        command = f"{sys.executable} -I {program} {self._issued} {key}"
+        command = f"{sys.executable} -I {program} {self._issued} {key} {seconds}"
         config.write_text(f"[profile issued]\ncredential_process = {command}\n")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
 
@@ -83,11 +87,11 @@ def signed_by(head: bytes) -> tuple[str, str]:
 
 @asynccontextmanager
 async def in_front(
-    server: RawServer, endpoints: Mapping[str, Mapping[str, Any]]
+    server: RawServer, endpoints: Mapping[str, Mapping[str, Any]], routes: Mapping[str, Any] = MappingProxyType({})
 ) -> AsyncIterator[tuple[Gateway, aiohttp.ClientSession]]:
     """A gateway in front of a scripted SageMaker."""
     aws = {"region": REGION, "endpoint_url": server.url}
-    config = Config.model_validate({"listen": {"port": 0}, "aws": aws, "endpoints": endpoints})
+    config = Config.model_validate({"listen": {"port": 0}, "aws": aws, "endpoints": endpoints, "routes": {**routes}})
     async with (
         open_gateway(config, make_logger(stream=io.StringIO())) as gateway,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
@@ -190,3 +194,63 @@ async def test_a_profile_that_does_not_exist_is_no_start(monkeypatch: pytest.Mon
         with pytest.raises(StartError, match="nobody"):
             async with in_front(server, {"a": {"instances": 1, "profile": "nobody"}}):
                 pass
+
+
+async def test_a_target_without_keys_takes_nobody_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken profile refuses at once, and so would have room for everybody: the other target answers them all."""
+    (tmp_path / "aws-config").write_text("[profile empty]\nregion = eu-west-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
+    endpoints: dict[str, dict[str, Any]] = {"broken": {"instances": 1, "profile": "empty"}, "whole": {"instances": 4}}
+    routes = {
+        "r": {"targets": [{"endpoint": name} for name in endpoints]},
+        "f": {"targets": [{"endpoint": "broken"}], "fallback": ["whole"]},
+    }
+    async with raw_server(serve_ok) as server, in_front(server, endpoints, routes) as (gateway, session):
+        answers = await asyncio.gather(*[call(gateway, session, name) for name in "rf" for _ in range(50)])
+        alone, _ = await call(gateway, session, "broken")
+        ready, _ = await readiness(gateway, session)
+        async with session.get(f"{gateway.url}/status") as response:
+            status = (await response.json())["endpoints"]
+        async with session.get(f"{gateway.url}/metrics") as response:
+            metrics = await response.text()
+
+    assert Counter(answers) == {(200, b"ok"): 100}
+    assert (alone, ready) == (503, 200)
+    assert (status["whole"]["credentials"], "found none" in status["broken"]["credentials"]) == ("ok", True)
+    assert 'sagemaker_gateway_credentials_unusable{endpoint="broken"} 1.0' in metrics
+    assert 'sagemaker_gateway_failovers_total{endpoint="broken",reason="credentials"} 100.0' in metrics
+
+
+async def test_who_leaves_while_keys_are_renewed_is_not_called_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No model has seen the call, and nobody wants the answer any more."""
+    issuer = Issuer(tmp_path, monkeypatch, "KEY{number}", seconds=0.5)
+    async with (
+        raw_server(refusing("KEY1")) as server,
+        in_front(server, {"a": {"instances": 1, "profile": "issued"}}) as (gateway, session),
+    ):
+        gone = asyncio.create_task(call(gateway, session))
+        await until(lambda: issuer.asked == 2)
+        gone.cancel()
+        await until(lambda: gateway.limiters["a"].statistics().running == 0)
+        status, _ = await call(gateway, session)
+
+    assert (status, len(server.requests)) == (200, 2)
+
+
+async def test_who_is_cut_off_while_keys_are_renewed_was_not_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503, which says so, and not 424."""
+    issuer = Issuer(tmp_path, monkeypatch, "KEY{number}", seconds=5)
+    async with (
+        raw_server(refusing("KEY1")) as server,
+        in_front(server, {"a": {"instances": 1, "profile": "issued"}}) as (gateway, session),
+    ):
+        waiting = asyncio.create_task(call(gateway, session))
+        await until(lambda: issuer.asked == 2)
+        await gateway.cut_off()
+        status, _ = await waiting
+
+    assert (status, len(server.requests)) == (503, 1)

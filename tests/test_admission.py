@@ -386,7 +386,7 @@ async def test_who_goes_on_has_a_place_in_a_full_queue(monkeypatch: pytest.Monke
     scene = Scene(monkeypatch, {"a": 9, "b": 1}, settings=short("b"))
     guest, other = await scene.come_all(2)
     behind = await scene.come("b")
-    assert (places([guest, other, behind]), scene.limiter("b").full) == (["a", "b", None], True)
+    assert (places([guest, other, behind]), scene.limiter("b").full("b")) == (["a", "b", None], True)
     assert await guest.go_on(Unseen.THROTTLED)
     assert (guest.task.done(), scene.state()) == (False, {"a": (0, 0), "b": (1, 2)})
     await other.release()

@@ -62,20 +62,37 @@ async def test_permits_follow_a_fleet_under_load() -> None:
                 async with session.post(f"{gateway.url}/endpoints/seed/invocations", data=b"{}") as response:
                     statuses.add(response.status)
 
+        async def follows(count: int) -> None:
+            """The gauge tells it within the time between two readings, and that of a reading."""
+            async with asyncio.timeout(2):
+                while f'sagemaker_gateway_instances{{endpoint="seed"}} {count}.0' not in await metrics():
+                    await asyncio.sleep(0.02)
+            assert capacity(gateway) == count
+            calls = emulator.counters("seed").calls
+            await until(lambda: emulator.counters("seed").calls >= calls + 40)
+
+        async def metrics() -> str:
+            async with session.get(f"{gateway.url}/metrics") as response:
+                return await response.text()
+
         callers = [asyncio.create_task(call_on_and_on()) for _ in range(12)]
-        peaks = []
-        for count in (2, 4, 1):
-            await emulator.scale("seed", count)
-            await until(lambda count=count: capacity(gateway) == count)  # type: ignore[misc]
-            await until(lambda count=count: emulator.counters("seed").work <= count)  # type: ignore[misc]
-            emulator.reset()
-            await until(lambda: emulator.counters("seed").calls >= 40)
-            peaks.append(emulator.counters("seed").peak_work)
+        await follows(2)
+        await emulator.scale("seed", 4)
+        await follows(4)
+        growing = emulator.counters("seed").periods
+        await emulator.scale("seed", 1)
+        await follows(1)
+        await until(lambda: emulator.counters("seed").work <= 1)
+        emulator.reset()
+        await follows(1)
+        shrunk = emulator.counters("seed").peak_work
         stop.set()
         await asyncio.gather(*callers)
 
     assert statuses == {200}
-    assert peaks == [2, 4, 1]
+    assert [period.instances for period in growing][:: len(growing) - 1] == [2, 4]
+    assert [period for period in growing if period.peak_work > period.instances] == []
+    assert (growing[0].peak_work, growing[-1].peak_work, shrunk) == (2, 4, 1)
 
 
 async def test_a_fleet_that_is_about_to_shrink_gets_no_more_than_it_will_have() -> None:
@@ -91,25 +108,31 @@ async def test_a_fleet_that_is_about_to_shrink_gets_no_more_than_it_will_have() 
 
 
 async def test_a_fleet_that_cannot_be_read_is_taken_to_be_as_it_was() -> None:
-    """Throttled Describe calls change nothing but a metric, and `/status` says why."""
+    """Throttled Describe calls change nothing but a metric, however many; calls go on, and `/status` says why."""
     async with following() as (emulator, gateway, session):
         emulator.switch_describe("seed", throttled=True)
+
+        async def call() -> int:
+            async with session.post(f"{gateway.url}/endpoints/seed/invocations", data=b"{}") as response:
+                return response.status
 
         async def fleet() -> dict[str, Any]:
             async with session.get(f"{gateway.url}/status") as response:
                 found: dict[str, Any] = (await response.json())["endpoints"]["seed"]["fleet"]
                 return found
 
-        async with asyncio.timeout(10):
-            while (await fleet())["problem"] is None:
-                await asyncio.sleep(0.05)
+        statuses = set()
+        async with asyncio.timeout(20):
+            while (await fleet())["failures"] < 3:
+                statuses |= set(await asyncio.gather(*[call() for _ in range(4)]))
+        peak = emulator.counters("seed").peak_work
         problem = (await fleet())["problem"]
         async with session.get(f"{gateway.url}/metrics") as response:
             metrics = await response.text()
         kept = capacity(gateway)
 
     assert "hrottl" in problem
-    assert kept == 2
+    assert (kept, peak, statuses) == (2, 2, {200})
     assert 'sagemaker_gateway_fleet_unreadable{endpoint="seed"} 1.0' in metrics
     assert 'sagemaker_gateway_instances{endpoint="seed"} 2.0' in metrics
 

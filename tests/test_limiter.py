@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from gateway.limiter import Limiter, Permit, PermitMisuseError, QueueFull
+from gateway.limiter import Limiter, Permit, PermitMisuseError
 from gateway.models import Statistics
 from tests.doubles import Caller, Clock
 
@@ -74,14 +74,14 @@ def test_a_permit_that_nobody_takes_is_free_again() -> None:
 
 
 def test_the_queue_is_bounded() -> None:
-    """One more than may wait is refused, and a place that is left can be taken."""
+    """It says when as many of a route wait as may, and when a place is free again; other routes have their own."""
     limiter = Limiter(capacity=0, max_waiting=2)
-    first, _ = queue_up(limiter, 2)
-    with pytest.raises(QueueFull):
-        limiter.enqueue(Caller())
+    first, _ = queue_up(limiter, 2, "a")
+    queue_up(limiter, 1, "b")
+    assert (limiter.full("a"), limiter.full("b"), limiter.full("nobody's")) == (True, False, False)
     limiter.leave(first)
-    queue_up(limiter, 1)
-    assert limiter.waiting == 2
+    assert (limiter.full("a"), limiter.waiting) == (False, 2)
+    assert Limiter(capacity=0, max_waiting=0).full("a")
 
 
 def test_a_lower_capacity_ends_no_call_and_admits_none_until_it_fits() -> None:
@@ -255,13 +255,27 @@ def test_who_comes_again_stands_where_they_would_have() -> None:
     clock.now += 2
     (last,) = queue_up(limiter, 1)
     returned = Caller()
-    limiter.enqueue(returned, since=clock.now - 1, bounded=False)
-    assert (limiter.full, limiter.waiting) == (True, 3)
+    limiter.enqueue(returned, since=clock.now - 1)
+    assert limiter.waiting == 3
     order = []
     for capacity in (1, 2, 3):
         limiter.resize(capacity)
         order.append([caller.permit is not None for caller in (first, returned, last)])
     assert order == [[True, False, False], [True, True, False], [True, True, True]]
+
+
+@pytest.mark.parametrize(("since", "most"), [(0, 10_000), (9_999.5, 1), (20_000, 0)])
+def test_coming_again_asks_those_who_came_later_and_nobody_else(since: float, most: int) -> None:
+    """Who has come just now, as most have, stands at the end, however many wait before them."""
+    clock = Clock()
+    clock.now = 0
+    limiter = Limiter(capacity=0, max_waiting=10_000, clock=clock)
+    for _ in range(10_000):
+        limiter.enqueue(CountedCaller())
+        clock.now += 1
+    CountedCaller.looks = 0
+    limiter.enqueue(CountedCaller(), since=since)
+    assert CountedCaller.looks <= 8 * (most + 1)
 
 
 def test_the_age_of_who_comes_again_counts_from_their_coming() -> None:

@@ -14,7 +14,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from gateway.limiter import Limiter, Permit, PermitMisuseError, QueueFull
+from gateway.limiter import Limiter, Permit, PermitMisuseError
 from gateway.models import Statistics
 from tests.doubles import Caller, Clock
 
@@ -115,7 +115,7 @@ class LimiterModel(RuleBasedStateMachine):
         if permit is not None:
             self.grant(permit)
             return permit
-        return self.queue(route, since=None, bounded=True)
+        return multiple() if self.limiter.full(route) else self.queue(route, since=None)
 
     @rule(target=permits)
     def acquire_beyond(self) -> object:
@@ -131,25 +131,14 @@ class LimiterModel(RuleBasedStateMachine):
         target=permits,
         route=st.sampled_from(ROUTES),
         since=st.none() | st.floats(-50, 0),
-        bounded=st.booleans(),
         gone=st.booleans(),
     )
-    def queue(self, route: str, *, since: float | None, bounded: bool, gone: bool = False) -> object:
-        """Whoever queues without asking first gets what is free at once; a full queue takes those without bound only.
-
-        They may have gone by then, and decline.
-        """
+    def queue(self, route: str, *, since: float | None, gone: bool = False) -> object:
+        """Whoever queues gets what is free at once; they may have gone by then, and decline."""
         caller = Caller(route)
         caller.gone = gone
         since = None if since is None else self.clock.now + since
-        full = len(self.waiting()) >= MAX_WAITING
-        assert self.limiter.full == full
-        if full and bounded:
-            with pytest.raises(QueueFull):
-                self.limiter.enqueue(caller, since=since)
-            assert caller.asked == 0
-            return multiple()
-        self.limiter.enqueue(caller, since=since, bounded=bounded)
+        self.limiter.enqueue(caller, since=since)
         self.expect_place(caller, since)
         return multiple(*self.expect_grants())
 
@@ -246,6 +235,8 @@ class LimiterModel(RuleBasedStateMachine):
             oldest_waiter_seconds=max((self.clock.now - since for _, since in waiting), default=0.0),
         )
         assert self.limiter.waiting == len(waiting)
+        for route, line in self.lines.items():
+            assert self.limiter.full(route) == (len(line) >= MAX_WAITING)
         assert not (waiting and self.has_room())
         assert self.held() <= max(self.held_before, self.capacity)
         self.held_before = self.held()

@@ -26,7 +26,7 @@ ENDPOINTS = ("resnet", "bert")
 UNKNOWN = "_unknown"
 OPERATIONS = ("InvokeEndpoint", "InvokeEndpointAsync")
 ERRORS = ("ModelError", "ThrottlingException", "_other")
-FAILOVERS = ("unreachable", "throttled", "not_ready", "no_capacity", "queue_full")
+FAILOVERS = ("unreachable", "throttled", "not_ready", "no_capacity", "credentials", "queue_full")
 CODES = [
     *map(str, (200, 400, 403, 404, 405, 408, 413, 415, 424, 429, 499, 500, 502, 503, 504, 530)),
     "_other",

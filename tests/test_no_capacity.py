@@ -120,9 +120,17 @@ async def test_a_caller_who_leaves_in_the_pause_is_never_sent() -> None:
     assert (status, [request.body for request in server.requests]) == (200, [b"1", b"2"])
 
 
-async def test_other_validation_errors_are_the_callers() -> None:
-    """A 400 that says something else passes as it came, and nobody waits."""
-    text = b'{"ErrorCode":"VALIDATION_ERROR","Message":"Variant has no such name"}'
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"Variant has no such name",
+        b"Failed to download model data (key: Inference Component has no capacity to process this request)",
+    ],
+    ids=["another", "quoted"],
+)
+async def test_other_validation_errors_are_the_callers(message: bytes) -> None:
+    """A 400 that says something else passes as it came, and nobody waits; also where it quotes a caller's own words."""
+    text = b'{"ErrorCode":"VALIDATION_ERROR","Message":"%b"}' % message
     other = NO_CAPACITY % (len(text), text)
 
     async def serve(peer: Peer) -> None:

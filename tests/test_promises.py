@@ -1,6 +1,7 @@
 """The promises, end to end: real processes, real instances, real SDKs; limits are asserted at the fleet's counters."""
 
 import asyncio
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -185,3 +186,31 @@ async def test_a_time_out_never_runs_a_model_twice(tmp_path: Path) -> None:
 
     assert given_up.value.response["OriginalStatusCode"] == 0
     assert seen["calls"] == 1
+
+
+async def test_streams_leave_no_memory_behind(tmp_path: Path) -> None:
+    """Rounds of 100 streams of 50 parts: after the first three the gateway's resident memory stays within 10 %."""
+    fleets: Fleets = {"talk": {"instances": 2, "concurrency_per_instance": 50}}
+    endpoints: Fleets = {"talk": {"instances": 2, "concurrency_per_instance": 50}}
+    steer = {"X-Amzn-SageMaker-Custom-Attributes": "parts=50,interval=0,part_bytes=2000,sse=1,seconds=0"}
+    async with (
+        running_pair(tmp_path, fleets, endpoints) as (_, gateway),
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+    ):
+
+        async def stream() -> int:
+            url = f"{gateway.url}/endpoints/talk/invocations-response-stream"
+            async with session.post(url, data=b"{}", headers=steer) as response:
+                return len(await response.read())
+
+        async def resident() -> float:
+            async with session.get(f"{gateway.url}/metrics") as response:
+                (line,) = re.findall(r"^process_resident_memory_bytes (.*)$", await response.text(), re.MULTILINE)
+            return float(line)
+
+        memory = []
+        for _ in range(6):
+            assert await asyncio.gather(*[stream() for _ in range(100)]) == [100_000] * 100
+            memory.append(await resident())
+
+    assert max(memory[3:]) <= 1.1 * max(memory[:3])

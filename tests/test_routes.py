@@ -117,6 +117,8 @@ async def test_nobody_is_bound_to_a_full_endpoint_while_another_has_room(make_st
 async def test_a_stalled_target_costs_only_itself(make_stand: MakeStand) -> None:
     """Weights 9:1 and the first stalls: the other goes on at its physical limit, and nobody waits for the first.
 
+    Those who were dealt to it before are all that it costs.
+
     Goodput is at least 95 % of the capacity that is left.
     """
     calls, instances, seconds = 60, 2, 0.1
@@ -126,8 +128,10 @@ async def test_a_stalled_target_costs_only_itself(make_stand: MakeStand) -> None
     }
     stand = await make_stand(StandSettings(fleets, config=route(("stalled", 9), ("good", 1))))
     spans = []
-    stuck = [asyncio.create_task(stand.invoke("stalled")) for _ in range(2)]
-    await until(lambda: stand.counters("stalled").calls == 2)
+    dealt = [asyncio.create_task(stand.invoke("r")) for _ in range(4)]
+    await until(lambda: sum(task.done() for task in dealt) == 2)
+    stuck = [task for task in dealt if not task.done()]
+    assert stand.counters("stalled").calls == 2
     for _ in range(5):
         stand.emulator.reset()
         replies = await asyncio.gather(*[stand.invoke("r") for _ in range(calls)])
@@ -342,7 +346,8 @@ async def test_a_sole_endpoint_is_never_left_out() -> None:
             back = await call(gateway, session, "only")
 
     assert {(reply.status, reply.json["code"]) for reply in refused} == {(503, "ServiceUnavailable")}
-    assert back.status == 200
+    assert not any(ENDPOINT in reply.headers for reply in refused)
+    assert (back.status, back.headers[ENDPOINT]) == (200, "only")
 
 
 async def test_who_calls_an_ejected_endpoint_directly_still_tries() -> None:
@@ -369,3 +374,106 @@ async def test_waiters_move_on_when_their_target_is_ejected() -> None:
 
     assert served_by(list(replies)) == {"spare": 20}
     assert [(each.running, each.waiting) for each in left] == [(0, 0), (0, 0)]
+
+
+async def test_a_flood_fills_its_own_queue_only() -> None:
+    """Where a route is refused because its queue is full, another route at the same endpoint is not."""
+    gate = asyncio.Semaphore(0)
+
+    async def serve(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await gate.acquire()
+            await peer.send(OK)
+
+    routes = {"routes": {name: {"targets": [{"endpoint": "a"}]} for name in ("flood", "calm")}}
+    async with (
+        raw_server(serve) as server,
+        between({"a": server.url}, routes, queue={"max_waiting": 3}) as (gateway, session),
+    ):
+        flood = [asyncio.create_task(call(gateway, session, "flood")) for _ in range(10)]
+        await until(lambda: sum(task.done() for task in flood) == 6)
+        calm = [asyncio.create_task(call(gateway, session, "calm")) for _ in range(3)]
+        await until(lambda: gateway.limiters["a"].waiting == 6)
+        for _ in range(7):
+            gate.release()
+        replies = await asyncio.gather(*flood, *calm)
+
+    assert Counter(reply.status for reply in replies[:10]) == {200: 4, 429: 6}
+    assert {reply.status for reply in replies[10:]} == {200}
+
+
+async def test_all_attempts_together_have_the_time_of_one() -> None:
+    """Throttled after most of the waiting time, a caller waits for the fallback only for what is left of it."""
+    throttled = b"HTTP/1.1 400 Bad Request\r\nx-amzn-ErrorType: ThrottlingException\r\nContent-Length: 16\r\n\r\n"
+
+    async def throttle(peer: Peer) -> None:
+        await peer.request()
+        await asyncio.sleep(0.7)
+        await peer.send(throttled + b'{"message":null}')
+
+    async def stall(peer: Peer) -> None:
+        await peer.request()
+        await peer.gone()
+
+    async with raw_server(throttle) as first, raw_server(stall) as spare:
+        urls = {"first": first.url, "spare": spare.url}
+        async with between(urls, route("first", fallback=("spare",)), queue={"timeout_seconds": 1}) as (
+            gateway,
+            session,
+        ):
+            busy = asyncio.create_task(call(gateway, session, "spare"))
+            await until(lambda: len(spare.requests) == 1)
+            started = asyncio.get_running_loop().time()
+            reply = await call(gateway, session)
+            took = asyncio.get_running_loop().time() - started
+            busy.cancel()
+            await asyncio.gather(busy, return_exceptions=True)
+
+    assert (reply.status, reply.json["code"]) == (429, "ThrottlingException")
+    assert ENDPOINT not in reply.headers
+    assert 0.9 < took < 1.5
+
+
+async def test_asynchronous_calls_leave_an_ejected_target_out() -> None:
+    """They take no permit, and so would try it again and again."""
+    async with raw_server(serve_ok) as spare:
+        urls = {"first": f"http://127.0.0.1:{free_port()}", "spare": spare.url}
+        async with between(urls, route("first", fallback=("spare",))) as (gateway, session):
+            for _ in range(8):
+                async with session.post(f"{gateway.url}/endpoints/r/async-invocations", data=b"{}") as response:
+                    assert response.headers[ENDPOINT] == "spare"
+            async with session.get(f"{gateway.url}/status") as response:
+                health = (await response.json())["endpoints"]["first"]["health"]
+
+    assert (health["ejected"], health["unreachable_in_a_row"]) == (True, 5)
+
+
+async def test_who_has_come_back_may_be_waited_for_at_once() -> None:
+    """The connection of one call is enough: others queue behind it, though its answer takes long."""
+    gate = asyncio.Semaphore(0)
+
+    async def serve(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await gate.acquire()
+            await peer.send(OK)
+
+    port = free_port()
+    urls = {"a": f"http://127.0.0.1:{port}", "b": f"http://127.0.0.1:{free_port()}"}
+    async with between(urls, route("a", "b")) as (gateway, session):
+        down = [(await call(gateway, session)).status for _ in range(6)]
+        async with raw_server(serve, port=port) as server:
+            calls = [asyncio.create_task(call(gateway, session))]
+            while not server.requests:
+                if calls[0].done():  # it was dealt to the other, which is still down
+                    calls = [asyncio.create_task(call(gateway, session))]
+                await asyncio.sleep(0.001)
+            calls += [asyncio.create_task(call(gateway, session)) for _ in range(3)]
+            await until(lambda: gateway.limiters["a"].waiting == 3)
+            for _ in range(4):
+                gate.release()
+            replies = await asyncio.gather(*calls)
+
+    assert down == [503] * 6
+    assert served_by(list(replies)) == {"a": 4}

@@ -33,6 +33,7 @@ def call_to(url: str, body: bytes = b"{}", timeout_seconds: float = 10) -> Call:
         body=body,
         response_headers=frozenset({"content-type", "x-kept"}),
         max_response_bytes=LIMIT,
+        connect_attempts=2,
         connect_seconds=5,
         timeout_seconds=timeout_seconds,
     )

@@ -238,7 +238,7 @@ def _left_out(found: Explanation) -> Table:
 def _reasons(config: Config, found: Explanation) -> Iterator[str]:
     left = found.left
     first, spare = tuple(left.tiers[0]), left.endpoints[len(left.tiers[0]) :]
-    seconds = max(config.endpoints[name].queue.timeout_seconds for name in left.endpoints)
+    seconds = max(config.endpoints[name].queue.timeout_seconds for name in first)
     if found.session:
         yield f"a session lives in one instance: its calls all go to {first[0]}, whatever its health, and never move"
     if not left.operation.takes_permit:
@@ -251,7 +251,7 @@ def _reasons(config: Config, found: Explanation) -> Iterator[str]:
     else:
         yield f"the call goes to {first[0]} as soon as that has room, first come, first served"
     if left.operation.takes_permit:
-        yield f"it waits {seconds:g} s at most (queue.timeout_seconds, the longest of its candidates)"
+        yield f"it waits {seconds:g} s at most (queue.timeout_seconds, the longest of its targets)"
     if len(left.endpoints) > 1:
         ways = [*(["another target"] if len(first) > 1 else []), *spare]
         yield (

@@ -94,7 +94,10 @@ class Queue(Settings):
     """The bounds of waiting for a permit of one endpoint."""
 
     max_waiting: int = Field(
-        1000, ge=0, le=1_000_000, description="How many callers may wait; one more is refused with 429 at once."
+        1000,
+        ge=0,
+        le=1_000_000,
+        description="How many callers of one route may wait; one more is refused with 429 at once.",
     )
     timeout_seconds: Seconds = Field(
         30,

@@ -34,10 +34,8 @@ DESCRIBE_INFERENCE_COMPONENT = "sagemaker:DescribeInferenceComponent"
 
 SERVING = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack", "UpdateRollbackFailed"})
 """States of an endpoint that takes calls: all that it has is what it has now, whatever it is to become."""
-
 SERVING_COMPONENT = frozenset({"InService", "Updating", "Failed"})
 """States of an inference component whose copies take calls. A failed update leaves those that there are."""
-
 STABLE = "InService"
 DEFAULT_ROUTING = "RANDOM"
 """What SageMaker does where the endpoint config says nothing."""
@@ -163,9 +161,8 @@ async def describe(
             component = await _component(client, endpoint_name, inference_component)
             return _of_component(component, await _endpoint(client, endpoint_name))
     except TimeoutError as error:
-        raise UnreachableError(
-            f"the control plane did not describe endpoint {endpoint_name} within {ANSWER_SECONDS:g} s"
-        ) from error
+        what = f"the control plane did not describe endpoint {endpoint_name} within {ANSWER_SECONDS:g} s"
+        raise UnreachableError(what) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnreachableError(f"the description of endpoint {endpoint_name} cannot be understood") from error
 
@@ -265,7 +262,7 @@ def _of_component(component: Tree, endpoint: Tree) -> Fleet:
     host, status = str(endpoint["EndpointStatus"]), str(component["InferenceComponentStatus"])
     variants = [v for v in endpoint.get("ProductionVariants") or () if v["VariantName"] == component.get("VariantName")]
     return Fleet(
-        instances=_count((component.get("RuntimeConfig") or {}).get("CurrentCopyCount", 0)),
+        instances=_here(component.get("RuntimeConfig") or {}, "CopyCount"),
         serverless=False,
         status=status if host in SERVING else host,
         serving=host in SERVING and status in SERVING_COMPONENT,
@@ -282,10 +279,15 @@ def _serverless(variant: Tree) -> bool:
 def _room(variant: Tree) -> int:
     if _serverless(variant):
         return _count(variant["CurrentServerlessConfig"]["MaxConcurrency"])
-    if "CurrentInstanceCount" in variant:  # one that is no longer asked for is about to go: nothing new is sent to it
-        current = _count(variant["CurrentInstanceCount"])
-        return min(current, _count(variant.get("DesiredInstanceCount", current)))
+    if "CurrentInstanceCount" in variant:
+        return _here(variant, "InstanceCount")
     return sum(_count(pool["CurrentInstanceCount"]) for pool in variant.get("InstancePools") or ())
+
+
+def _here(tree: Tree, what: str) -> int:
+    """How many there are; one that is no longer asked for is about to go: nothing new is sent to it."""
+    current = _count(tree.get(f"Current{what}", 0))
+    return min(current, _count(tree.get(f"Desired{what}", current)))
 
 
 def _count(value: object) -> int:

@@ -136,7 +136,7 @@ _UNSEEN = {
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html#API_runtime_InvokeEndpoint_Errors
 """
 
-_NO_CAPACITY = "has no capacity to process this request"
+_NO_CAPACITY = re.compile(r"Inference Component( [\w-]+)? has no capacity\b")
 """How SageMaker says that an inference component is scaled to zero: in a ValidationError, as if it were the caller's.
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-zero-instances.html
@@ -203,7 +203,8 @@ def unseen(answer: Answer) -> Unseen | None:
     if answer.status < _FIRST_ERROR_STATUS:
         return None
     code = error_code(answer)
-    if code == "ValidationError" and _NO_CAPACITY in str(_json(answer).get("Message")):
+    # Only the beginning counts: further on SageMaker may quote its caller.
+    if code == "ValidationError" and _NO_CAPACITY.match(str(_json(answer).get("Message"))):
         return Unseen.NO_CAPACITY
     return _UNSEEN.get((answer.status, code or ""))
 

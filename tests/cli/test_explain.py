@@ -96,8 +96,8 @@ def test_a_route_is_explained_whole(config: Path) -> None:
     for sentence in (
         "waits for all of main, canary at once and goes to the first that has room",
         "where several have room, weights decide",
-        "waits 45 s at most",
-        "goes on to another target, then to spare, then to fleet, within 45 s and to each endpoint once",
+        "waits 30 s at most",
+        "goes on to another target, then to spare, then to fleet, within 30 s and to each endpoint once",
         "a fallback also takes it where the queues before it are full",
     ):
         assert sentence in result.stdout
