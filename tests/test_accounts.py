@@ -37,6 +37,7 @@ time.sleep(float(sys.argv[3]) * (len(issued.read_text()) > 1))
 key = sys.argv[2].format(number=len(issued.read_text()))
 print(json.dumps({"Version": 1, "AccessKeyId": key, "SecretAccessKey": "secret", "SessionToken": "token",
                   "Expiration": "2099-01-01T00:00:00Z"}))
+issued.with_suffix(".done").write_text(issued.read_text())
 """
 """A `credential_process` that keeps count: https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html"""
 
@@ -63,8 +64,13 @@ class Issuer:
 
     @property
     def asked(self) -> int:
-        """How often keys were given out."""
+        """How often it was asked."""
         return len(self._issued.read_text())
+
+    @property
+    def answered(self) -> int:
+        """How often it has given out keys."""
+        return len(self._issued.with_suffix(".done").read_text())
 
 
 def refusing(*keys: str) -> Script:
@@ -243,7 +249,7 @@ async def test_who_is_cut_off_while_keys_are_renewed_was_not_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """503, which says so, and not 424."""
-    issuer = Issuer(tmp_path, monkeypatch, "KEY{number}", seconds=5)
+    issuer = Issuer(tmp_path, monkeypatch, "KEY{number}", seconds=1)
     async with (
         raw_server(refusing("KEY1")) as server,
         in_front(server, {"a": {"instances": 1, "profile": "issued"}}) as (gateway, session),
@@ -252,5 +258,8 @@ async def test_who_is_cut_off_while_keys_are_renewed_was_not_seen(
         await until(lambda: issuer.asked == 2)
         await gateway.cut_off()
         status, _ = await waiting
+        asked = issuer.answered
+        await until(lambda: issuer.answered == 2)  # else the program would outlive its pipes
 
+    assert asked == 1
     assert (status, len(server.requests)) == (503, 1)
