@@ -40,6 +40,10 @@ DEFAULT = "default"
 _NOT_ACCEPTED = "AWS does not accept them, and the AWS credential chain has no others"
 
 
+LAST_SECONDS = 1.0
+"""How long a renewal that is under way may go on when the gateway ends."""
+
+
 class FrozenKeys(Protocol):
     """What botocore gives out: one consistent set of keys."""
 
@@ -154,7 +158,9 @@ class CredentialSource:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def close(self) -> None:
-        """End what runs on behalf of callers."""
+        """End what runs on behalf of callers; a program of the chain gets a moment to end by itself."""
+        if self._renewal is not None:
+            await asyncio.wait((self._renewal,), timeout=LAST_SECONDS)
         if self._renewal is not None:
             self._renewal.cancel()
             await asyncio.wait((self._renewal,))
