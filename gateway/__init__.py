@@ -9,6 +9,7 @@ The map, in the order in which a request meets the rooms; `proxy` is the story, 
 * `visit`: what becomes known of one request on its way; `roster`: who is here
 * `router`: which endpoints a request means
 * `body`: a caller's body, bounded and timed
+* `flights`: one run for one SDK call, however often it is sent
 * `admission`: a permit for one caller: of which endpoint, now or when it is their turn
 * `limiter`: permits and the queue of one endpoint; `turn`: the awaiting that goes with it
 * `balance`: whose turn it is among several endpoints, by weight

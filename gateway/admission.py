@@ -36,12 +36,14 @@ class Admission:
         endpoints: all endpoints, by name.
         balance: weighs the targets of the route.
         roster: who is here.
+        since: since when they wait, where that is longer than now, in seconds of `time.monotonic`.
     """
 
     __slots__ = (
         "_again",
         "_balance",
         "_began",
+        "_came",
         "_endpoints",
         "_match",
         "_returns",
@@ -51,14 +53,22 @@ class Admission:
         "waited",
     )
 
-    def __init__(self, match: Match, endpoints: Mapping[str, Endpoint], balance: Balance, roster: Roster) -> None:
+    def __init__(
+        self,
+        match: Match,
+        endpoints: Mapping[str, Endpoint],
+        balance: Balance,
+        roster: Roster,
+        since: float | None = None,
+    ) -> None:
         self._match = match
         self._tiers = match.tiers
         self._endpoints = endpoints
         self._balance = balance
         self._roster = roster
         self._began = monotonic()
-        self._again = False  # they have a place by their age
+        self._came = self._began if since is None else since
+        self._again = since is not None  # they have a place by their age
         self._returns = False  # they had a permit: the bound of the queue is for newcomers
         self.waited: float | None = None
         """Seconds in queues so far; None where the caller never came to one."""
@@ -161,7 +171,7 @@ class Admission:
         for limiter, endpoint in there.items():
             endpoint.health.watchers[look] = None
             if not turn.over:
-                limiter.enqueue(turn, since=self._began if self._again else None)
+                limiter.enqueue(turn, since=self._came if self._again else None)
         try:
             permit = await turn.wait(self.seconds_left(), self._too_long)
             return there[permit.limiter], permit

@@ -128,6 +128,7 @@ async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterat
             hooks=(metrics, access_log(log)),
             body_seconds=config.listen.body_timeout_seconds,
             roster=roster,
+            join_retries=config.listen.join_retries,
         )
         admin = Admin(
             registry=metrics.registry,

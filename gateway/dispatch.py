@@ -9,8 +9,9 @@ from gateway import errors
 from gateway.endpoint import Endpoint
 from gateway.errors import Refusal, keyless, leaving
 from gateway.limiter import Permit
-from gateway.models import Answer, Call, Headers, Operation, Unseen
+from gateway.models import Answer, Call, Headers, Unseen
 from gateway.reply import Pipe
+from gateway.router import Match
 from gateway.sagemaker import protocol
 from gateway.sagemaker.parts import Parts, PartsError
 from gateway.sagemaker.signing import Credentials
@@ -23,16 +24,18 @@ class Order:
     """What a caller wants from SageMaker: all of a call but its signature, which has to be fresh at dispatch.
 
     Attributes:
-        operation: what is asked for.
+        match: who may serve, and what is asked for.
         headers: the caller's, as far as they go to SageMaker.
         body: the whole body.
         digest: its SHA-256, in lower-case hexadecimal.
+        frames: whether a stream goes back in SageMaker's frames; None where the answer is no stream.
     """
 
-    operation: Operation
+    match: Match
     headers: Headers
     body: bytes
     digest: str
+    frames: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,7 @@ def _give_back(permit: Permit | None, cooldown_seconds: float) -> None:
 
 
 def _sign(attempt: Attempt, order: Order, keys: Credentials, spent: float = 0.0) -> Call:
-    settings, operation = attempt.endpoint.settings, order.operation
+    settings, operation = attempt.endpoint.settings, order.match.operation
     door = attempt.endpoint.doors[operation.name]
     headers = order.headers
     if door.fixed:

@@ -111,7 +111,9 @@ def access_log(log: FilteringBoundLogger) -> Callable[[Record], None]:
     info = log.info
 
     def write(record: Record) -> None:
-        more = {}
+        more: dict[str, object] = {}
+        if record.joined:
+            more["joined"] = True
         if record.failovers:
             more["failovers"] = [f"{failover.endpoint}: {failover.reason}" for failover in record.failovers]
         info(

@@ -47,6 +47,7 @@ UPSTREAM_ERRORS = Row("upstream_errors", "Errors that SageMaker answered, by its
 FAILOVERS = Row(
     "failovers", "Callers that went on, because no model of the endpoint would see their call.", ("endpoint", "reason")
 )
+JOINS = Row("joins", "Retries of an SDK that joined the call of an earlier attempt, in place of another call.")
 REQUEST_DURATION = Row("request_duration_seconds", "From a request's headers to its answer.")
 QUEUE_WAIT = Row("queue_wait_seconds", "Time that calls waited for a permit.")
 UPSTREAM_DURATION = Row("upstream_duration_seconds", "From dispatch to the last byte of SageMaker's answer.")
@@ -77,7 +78,7 @@ READINGS = (
     NO_CAPACITY,
     CREDENTIALS_UNUSABLE,
 )
-COUNTERS = (REQUESTS, REFUSALS, UPSTREAM_ERRORS, FAILOVERS)
+COUNTERS = (REQUESTS, REFUSALS, UPSTREAM_ERRORS, FAILOVERS, JOINS)
 HISTOGRAMS = (REQUEST_DURATION, QUEUE_WAIT, UPSTREAM_DURATION, UPSTREAM_FIRST_BYTE)
 GAUGES = (*(row for row, _ in STATE), *READINGS, BUILD_INFO)
 
@@ -119,6 +120,7 @@ class _EndpointSeries:
         self.refusals = {reason: metrics.refusals.labels(endpoint, reason).inc for reason in REASONS}
         self.upstream_errors = {error: metrics.upstream_errors.labels(endpoint, error).inc for error in errors}
         self.failovers = {reason: metrics.failovers.labels(endpoint, reason.value).inc for reason in Unseen}
+        self.joins = metrics.joins.labels(endpoint).inc
         self.request_duration = metrics.request_duration.labels(endpoint).observe
         self.queue_wait = metrics.queue_wait.labels(endpoint).observe
         self.upstream_duration = metrics.upstream_duration.labels(endpoint).observe
@@ -150,6 +152,7 @@ class Metrics:
         self.refusals = self._counter(REFUSALS)
         self.upstream_errors = self._counter(UPSTREAM_ERRORS)
         self.failovers = self._counter(FAILOVERS)
+        self.joins = self._counter(JOINS)
         self.request_duration = self._histogram(REQUEST_DURATION)
         self.queue_wait = self._histogram(QUEUE_WAIT)
         self.upstream_duration = self._histogram(UPSTREAM_DURATION)
@@ -179,6 +182,8 @@ class Metrics:
             series.upstream_first_byte(record.first_byte)
         if record.upstream_error is not None:
             series.upstream_errors[record.upstream_error]()
+        if record.joined:
+            series.joins()
         for failover in record.failovers:
             left = self._series[failover.endpoint]
             left.failovers[failover.reason]()

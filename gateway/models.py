@@ -143,6 +143,7 @@ class Record:
         bytes_out: length of the answer's body.
         orphaned: whether the call outlived its caller.
         failovers: what came before the last call, in order.
+        joined: whether it is a retry that joined the call of an earlier attempt.
     """
 
     request_id: str
@@ -163,6 +164,7 @@ class Record:
     bytes_out: int
     orphaned: bool
     failovers: tuple[Failover, ...] = ()
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)

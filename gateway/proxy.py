@@ -14,6 +14,7 @@ from gateway.body import read_body
 from gateway.dispatch import Attempt, Dispatcher, Order, Stream
 from gateway.endpoint import Endpoint
 from gateway.errors import Refusal, leaving, stopped
+from gateway.flights import INVOCATION_ID, LONGEST_ID, Flights
 from gateway.limiter import Permit
 from gateway.models import Answer, Headers, Operation, Record, Unseen
 from gateway.reply import Pipe
@@ -44,6 +45,7 @@ class Proxy:
         hooks: who is told of each request once it is over.
         body_seconds: how long a caller may take to send a body.
         roster: who is here.
+        join_retries: whether the retries of an SDK join its first attempt.
     """
 
     def __init__(
@@ -55,8 +57,11 @@ class Proxy:
         hooks: Iterable[Callable[[Record], None]],
         body_seconds: float,
         roster: Roster,
+        join_retries: bool,
     ) -> None:
         self._router = router
+        self._flights = Flights()
+        self._join_retries = join_retries
         self._endpoints = endpoints
         self._balances: dict[str, Balance] = defaultdict(Balance)
         self._dispatcher = Dispatcher(upstream, self._report)
@@ -105,8 +110,16 @@ class Proxy:
         with self._roster.reading():
             body, digest = await read_body(request, limit=match.max_body_bytes, seconds=self._body_seconds)
         visit.bytes_in = len(body)
-        order = Order(match.operation, headers, body, digest)
-        admission = Admission(match, self._endpoints, self._balances[match.route], self._roster)
+        make = partial(self._make, request, visit, Order(match, headers, body, digest, frames))
+        if not self._join_retries or frames is not None or not _is_known(request.headers.get(INVOCATION_ID)):
+            return await make()
+        key = request.headers[INVOCATION_ID], match.route, match.operation.name, digest, tuple(headers)
+        return await self._flights.fly(key, visit, make)
+
+    async def _make(self, request: web.BaseRequest, visit: Visit, order: Order, since: float | None = None) -> Answer:
+        """The answer of a call, by whichever endpoint takes it."""
+        balance = self._balances[order.match.route]
+        admission = Admission(order.match, self._endpoints, balance, self._roster, since)
         outcome: Answer | Refusal | None = None  # of the last call, which no model has seen
         while True:
             try:
@@ -120,7 +133,7 @@ class Proxy:
                 visit.queue = admission.waited
             visit.go_on(admission.failovers)
             visit.endpoint = endpoint.name
-            parts = None if frames is None else Parts(frames=frames)
+            parts = None if order.frames is None else Parts(frames=order.frames)
             outcome = await self._attempt(request, visit, order, _attempt(admission, parts, endpoint, permit))
             unseen = _unseen(outcome)
             if unseen is None or not admission.pass_over(endpoint, unseen, visit.upstream_error):
@@ -183,6 +196,8 @@ class Proxy:
 
     def _end(self, visit: Visit, status: int, answer: Answer | None) -> None:
         """Tell the hooks. One that fails must not cost the caller an answer."""
+        if visit.flight is not None and status != CALLER_GONE:
+            self._flights.delivered(visit.flight)
         try:
             record = visit.record(status, answer)
             for hook in self._hooks:
@@ -197,6 +212,8 @@ class Proxy:
         failure = stopped() if call.cancelled() else call.exception()
         if isinstance(failure, Refusal):
             visit.reason = failure.row.reason
+        if visit.flight is not None:
+            self._flights.land(visit.flight, failure if isinstance(failure, Refusal) else call.result())
         self._end(visit, CALLER_GONE, None if failure else call.result())
 
     def _report(self, message: str, error: Exception) -> None:
@@ -224,6 +241,10 @@ def _attempt(admission: Admission, parts: Parts | None, endpoint: Endpoint, perm
         return Attempt(endpoint, permit, stream, CONNECT_ATTEMPTS, CONNECT_SECONDS)
     # Another endpoint is the second attempt.
     return Attempt(endpoint, permit, stream, 1, max(LEAST_SECONDS, min(IMPATIENT_SECONDS, admission.seconds_left())))
+
+
+def _is_known(invocation_id: str | None) -> bool:
+    return invocation_id is not None and 0 < len(invocation_id) <= LONGEST_ID
 
 
 def _unseen(outcome: Answer | Refusal) -> Unseen | None:

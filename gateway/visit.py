@@ -1,6 +1,7 @@
 """What becomes known of one request on its way, until it is frozen into a record."""
 
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Self
@@ -24,6 +25,7 @@ class Visit:
     Attributes:
         response: an answer in parts, which has been sent already; None where the answer is whole.
         called: whether a call was made: then the answer says at which endpoint.
+        flight: the key under which retries of this call may join it; None where none may.
     """
 
     request: web.BaseRequest
@@ -41,6 +43,8 @@ class Visit:
     response: web.StreamResponse | None = None
     orphaned: bool = False
     called: bool = False
+    joined: bool = False
+    flight: Hashable | None = None
     failovers: tuple[Failover, ...] = ()
 
     @classmethod
@@ -95,6 +99,7 @@ class Visit:
             bytes_out=self._bytes_out(status, answer),
             orphaned=self.orphaned,
             failovers=self.failovers,
+            joined=self.joined,
         )
 
     def _bytes_out(self, status: int, answer: Answer | None) -> int:

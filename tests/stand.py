@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -134,15 +135,18 @@ async def open_stand(settings: StandSettings) -> AsyncIterator[Stand]:
 
 
 @asynccontextmanager
-async def in_front_of(*scripts: Script, **endpoint: Any) -> AsyncIterator[tuple[Gateway, RawServer]]:
-    """A gateway before a scripted SageMaker, with an endpoint `raw` of one instance."""
+async def in_front_of(
+    *scripts: Script, config: Mapping[str, Any] = MappingProxyType({}), **endpoint: Any
+) -> AsyncIterator[tuple[Gateway, RawServer]]:
+    """A gateway before a scripted SageMaker, with an endpoint `raw` of one instance, and other groups of its config."""
     async with raw_server(*scripts) as server:
-        config = Config.model_validate(
+        settings = Config.model_validate(
             {
                 "listen": {"port": 0},
                 "aws": {"region": REGION, "endpoint_url": server.url},
                 "endpoints": {"raw": {"instances": 1, **endpoint}},
+                **config,
             }
         )
-        async with open_gateway(config, make_logger(stream=io.StringIO())) as gateway:
+        async with open_gateway(settings, make_logger(stream=io.StringIO())) as gateway:
             yield gateway, server

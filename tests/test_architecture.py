@@ -15,6 +15,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "limiter",
         "turn",
         "health",
+        "flights",
         "capacity",
         "body",
         "upstream",

@@ -32,6 +32,11 @@ class Listen(Settings):
     body_timeout_seconds: Seconds = Field(
         60, description="How long a caller may take to send a body before it is refused with 408."
     )
+    join_retries: bool = Field(
+        default=True,
+        description="Whether the retries of an AWS SDK join the call of its first attempt, in place of running the "
+        "model again.",
+    )
     keepalive_seconds: Seconds = Field(75, description="How long an idle connection of a caller is kept open.")
 
 
