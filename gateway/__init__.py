@@ -8,11 +8,12 @@ The map, in the order in which a request meets the rooms; `proxy` is the story, 
 * `proxy`: the data path: route, read the body, admit, call, answer, record
 * `visit`: what becomes known of one request on its way; `roster`: who is here
 * `router`: which endpoints a request means
-* `body`: a caller's body, bounded and timed
+* `body`: a caller's body, bounded and timed; `buffers`: the memory for all of them
 * `flights`: one run for one SDK call, however often it is sent
 * `admission`: a permit for one caller: of which endpoint, now or when it is their turn
 * `limiter`: permits and the queue of one endpoint; `turn`: the awaiting that goes with it
 * `balance`: whose turn it is among several endpoints, by weight
+* `pace`: how long calls take, and so how long a caller is going to wait
 * `health`: whether an endpoint takes calls now, as calls have shown
 * `capacity`: how large a limiter is where the fleet decides
 * `dispatch`: one call, from its signature to the last byte of its answer

@@ -1,16 +1,20 @@
 """A permit for one caller: of which endpoint, now or when it is their turn."""
 
 from collections.abc import Iterable, Mapping
+from random import random
 from time import monotonic
 
 from gateway.balance import Balance
 from gateway.endpoint import Endpoint
-from gateway.errors import NO_CAPACITY, QUEUE_FULL, QUEUE_TIMEOUT, UNREACHABLE, Refusal
-from gateway.limiter import Permit
+from gateway.errors import LONG_WAIT, NO_CAPACITY, QUEUE_FULL, QUEUE_TIMEOUT, UNREACHABLE, Refusal
+from gateway.limiter import Limiter, Permit
 from gateway.models import Failover, Unseen
 from gateway.roster import Roster
 from gateway.router import Match, Tier
 from gateway.turn import Turn
+
+JITTER = 0.2
+"""How much of Retry-After is left to chance, so that callers do not come back in step."""
 
 NO_ROOM = "The call was not sent: try again later."
 
@@ -19,8 +23,12 @@ class _MoveOnError(Exception):
     """The endpoints that were waited for have ceased to take calls."""
 
 
-class _QueueFullError(Exception):
-    """As many callers wait as may."""
+class _NoPlaceError(Exception):
+    """There is no sense in waiting here."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
 
 
 class Admission:
@@ -37,6 +45,7 @@ class Admission:
         balance: weighs the targets of the route.
         roster: who is here.
         since: since when they wait, where that is longer than now, in seconds of `time.monotonic`.
+        limit: how many seconds the caller is going to wait, where that is less than they may.
     """
 
     __slots__ = (
@@ -45,6 +54,7 @@ class Admission:
         "_began",
         "_came",
         "_endpoints",
+        "_limit",
         "_match",
         "_returns",
         "_roster",
@@ -59,9 +69,12 @@ class Admission:
         endpoints: Mapping[str, Endpoint],
         balance: Balance,
         roster: Roster,
+        *,
         since: float | None = None,
+        limit: float | None = None,
     ) -> None:
         self._match = match
+        self._limit = limit
         self._tiers = match.tiers
         self._endpoints = endpoints
         self._balance = balance
@@ -104,9 +117,9 @@ class Admission:
                     return await self._wait(self._tiers[0])
                 except _MoveOnError:
                     self._again = True
-                except _QueueFullError:
+                except _NoPlaceError as error:
                     if len(self._tiers) == 1:
-                        raise self._full() from None
+                        raise error.refusal from None
                     self._leave_out(self._tiers[0], Unseen.QUEUE_FULL)
 
     def pass_over(self, endpoint: Endpoint, reason: Unseen, upstream_error: str | None) -> bool:
@@ -158,8 +171,8 @@ class Admission:
         """The permit that comes free first."""
         there = {self._endpoints[name].limiter: self._endpoints[name] for name in tier}
         returns = self._returns and any(endpoint.settings.queue.max_waiting for endpoint in there.values())
-        if not returns and all(limiter.full(self._match.route) for limiter in there):
-            raise _QueueFullError
+        if not returns:
+            self._check_place(there)
         turn: Turn[Permit] = Turn(there, self._match.route)
 
         def look() -> None:
@@ -180,6 +193,40 @@ class Admission:
                 endpoint.health.watchers.pop(look, None)
             self._roster.turns.discard(turn)
             self.waited = (self.waited or 0.0) + monotonic() - joined
+
+    def _check_place(self, there: Mapping[Limiter, Endpoint]) -> None:
+        """Turn back who would find no place, or wait in vain."""
+        if all(limiter.full(self._match.route) for limiter in there):
+            raise _NoPlaceError(self._full())
+        expected = self._expected_wait(there.values())
+        if expected is not None and expected > self.seconds_left():
+            raise _NoPlaceError(
+                Refusal(
+                    LONG_WAIT,
+                    f"A permit of {self._names()} is expected in {expected:.0f} s, and this call waits "
+                    f"{self._patience():g} s at most. {NO_ROOM}",
+                    retry_after=self._jittered(expected),
+                )
+            )
+
+    def _expected_wait(self, endpoints: Iterable[Endpoint]) -> float | None:
+        """In how many seconds somebody who comes now gets a permit; None where nobody knows."""
+        waits = []
+        for endpoint in endpoints:
+            limiter = endpoint.limiter
+            wait = endpoint.pace.wait(limiter.ahead(self._match.route), limiter.capacity)
+            if wait is None or endpoint.health.cause is not None:
+                return None
+            waits.append(wait)
+        return min(waits)
+
+    def _retry_after(self) -> float | None:
+        """When to come back: as soon as a permit is expected."""
+        expected = self._expected_wait(self._endpoints[name] for name in self._tiers[0])
+        return None if expected is None else self._jittered(expected)
+
+    def _jittered(self, seconds: float) -> float:
+        return seconds * (1 - JITTER + 2 * JITTER * random())  # noqa: S311 - spreads callers, guards nothing
 
     def _skips(self, tier: Tier) -> bool:
         """Leave a tier out that takes no calls, where there is another."""
@@ -218,7 +265,8 @@ class Admission:
         return self._endpoints[name].health.cause is UNREACHABLE
 
     def _patience(self) -> float:
-        return max(self._endpoints[name].settings.queue.timeout_seconds for name in self._match.tiers[0])
+        longest = max(self._endpoints[name].settings.queue.timeout_seconds for name in self._match.tiers[0])
+        return longest if self._limit is None else min(longest, self._limit)
 
     def _names(self) -> str:
         names = self._match.endpoints
@@ -229,13 +277,15 @@ class Admission:
         return Refusal(
             QUEUE_FULL,
             f"All permits of {self._names()} are taken, and {waiting} callers wait already, as many as may. {NO_ROOM}",
+            retry_after=self._retry_after(),
         )
 
     def _too_long(self) -> Refusal:
         causes = {self._endpoints[name].health.cause for name in self._tiers[0]}
         waited = f"within {self._patience():g} s"
         if None in causes:
-            return Refusal(QUEUE_TIMEOUT, f"No instance of {self._names()} came free {waited}. {NO_ROOM}")
+            text = f"No instance of {self._names()} came free {waited}. {NO_ROOM}"
+            return Refusal(QUEUE_TIMEOUT, text, retry_after=self._retry_after())
         if NO_CAPACITY in causes:
             return Refusal(NO_CAPACITY, f"SageMaker had no capacity for {self._names()} {waited}. {NO_ROOM}")
         return Refusal(UNREACHABLE, f"SageMaker cannot be reached for {self._names()}, call after call. {NO_ROOM}")

@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from gateway import __version__
 from gateway.admin import Admin
 from gateway.assembly import open_endpoints
+from gateway.buffers import Buffers
 from gateway.capacity import FleetUnknownError
 from gateway.config import Config
 from gateway.config.rules import OPS_PATHS
@@ -129,6 +130,7 @@ async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterat
             body_seconds=config.listen.body_timeout_seconds,
             roster=roster,
             join_retries=config.listen.join_retries,
+            buffers=Buffers(config.listen.max_buffered_bytes),
         )
         admin = Admin(
             registry=metrics.registry,

@@ -1,6 +1,7 @@
 """A caller's body: read whole, bounded in bytes and seconds, together with its SHA-256."""
 
 import asyncio
+from collections.abc import Callable
 from hashlib import sha256
 
 from aiohttp import HttpVersion11, StreamReader, web
@@ -10,13 +11,16 @@ from gateway.errors import BODY_TIMEOUT, TOO_LARGE, Refusal
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-async def read_body(request: web.BaseRequest, *, limit: int, seconds: float) -> tuple[bytes, str]:
+async def read_body(
+    request: web.BaseRequest, *, limit: int, seconds: float, reserve: Callable[[int], None]
+) -> tuple[bytes, str]:
     """The body and its digest, which a signature needs before the first byte goes out.
 
     Args:
         request: the caller's request.
         limit: longest body, in bytes.
         seconds: how long the caller may take.
+        reserve: is told of bytes before they are read; it may raise a Refusal.
 
     Raises:
         Refusal: the body is longer, or the caller slower. A declared length is refused before a byte is read.
@@ -24,25 +28,29 @@ async def read_body(request: web.BaseRequest, *, limit: int, seconds: float) -> 
     length = request.content_length
     if length is not None and length > limit:
         raise _too_large(limit)
+    if length is not None:
+        reserve(length)
     content = request.content
     if content.is_eof():
         body = content.read_nowait()
         if len(body) > limit:
             raise _too_large(limit)
+        if length is None:
+            reserve(len(body))
         return body, sha256(body).hexdigest()
     try:
         async with asyncio.timeout(seconds):
             if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
                 await request.writer.write(CONTINUE)
                 request.writer.output_size = 0
-            return await _read(content, limit)
+            return await _read(content, limit, reserve if length is None else None)
     except TimeoutError:
         raise Refusal(
             BODY_TIMEOUT, f"The body did not arrive within {seconds:g} s: send it faster, or in a smaller request."
         ) from None
 
 
-async def _read(content: StreamReader, limit: int) -> tuple[bytes, str]:
+async def _read(content: StreamReader, limit: int, reserve: Callable[[int], None] | None) -> tuple[bytes, str]:
     digest = sha256()
     chunks = []
     size = 0
@@ -50,6 +58,8 @@ async def _read(content: StreamReader, limit: int) -> tuple[bytes, str]:
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
+        if reserve is not None:
+            reserve(len(chunk))
         # Hashed as it comes: a large body in one go would hold up every other caller for milliseconds.
         digest.update(chunk)
         chunks.append(chunk)

@@ -94,7 +94,7 @@ class Dispatcher:
             Refusal: there is no answer, or none that is whole.
         """
         given_up = False
-        endpoint, stream = attempt.endpoint, attempt.stream
+        endpoint, stream, started = attempt.endpoint, attempt.stream, perf_counter()
         if stream is not None:
             stream.pipe.head.add_done_callback(lambda _: endpoint.health.reached())  # its end may be minutes away
         try:
@@ -114,6 +114,8 @@ class Dispatcher:
             raise
         finally:
             given_up = given_up or (stream is not None and stream.parts.timed_out)
+            if visit.called and attempt.permit is not None:
+                endpoint.pace.observe(perf_counter() - started)
             _give_back(attempt.permit, endpoint.settings.cooldown_seconds if given_up else 0)
 
     async def _ask(self, attempt: Attempt, order: Order, visit: Visit) -> Answer:

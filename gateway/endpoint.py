@@ -1,13 +1,14 @@
 """All that the data path needs of one endpoint, worked out once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.capacity import Follower
 from gateway.config import Endpoint as EndpointSettings
 from gateway.health import Health
 from gateway.limiter import Limiter
 from gateway.models import Headers
+from gateway.pace import Pace
 from gateway.sagemaker.credentials import CredentialSource
 from gateway.sagemaker.signing import Signer
 
@@ -38,6 +39,7 @@ class Endpoint:
         health: whether it takes calls now.
         credentials: what its calls are signed with.
         doors: by operation name, where its calls go.
+        pace: how long its calls take.
         follower: keeps its permits as many as its fleet has room for; None where their number is a setting.
     """
 
@@ -47,4 +49,5 @@ class Endpoint:
     health: Health
     credentials: CredentialSource
     doors: Mapping[str, Door]
+    pace: Pace = field(default_factory=Pace)
     follower: Follower | None = None

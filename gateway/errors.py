@@ -35,6 +35,8 @@ TOO_LARGE = Row("too_large", 413, "RequestEntityTooLargeException", "http_reques
 BODY_TIMEOUT = Row("body_timeout", 408, "RequestTimeoutException", "http_request_error")
 QUEUE_FULL = Row("queue_full", 429, "ThrottlingException", "connection_limit_reached", 1)
 QUEUE_TIMEOUT = Row("queue_timeout", 429, "ThrottlingException", "connection_limit_reached", 1)
+LONG_WAIT = Row("long_wait", 429, "ThrottlingException", "connection_limit_reached", 1)
+BUFFER_FULL = Row("buffer_full", 429, "ThrottlingException", "connection_limit_reached", 1)
 DRAINING = Row("draining", 503, "ServiceUnavailable", "destination_unavailable", 1)
 NO_CAPACITY = Row("no_capacity", 503, "ServiceUnavailable", "destination_unavailable", 30)
 UNREACHABLE = Row("unreachable", 503, "ServiceUnavailable", "destination_unavailable", 5)
@@ -52,6 +54,8 @@ ROWS = (
     BODY_TIMEOUT,
     QUEUE_FULL,
     QUEUE_TIMEOUT,
+    LONG_WAIT,
+    BUFFER_FULL,
     DRAINING,
     NO_CAPACITY,
     UNREACHABLE,

@@ -155,6 +155,16 @@ class Limiter:
         """How many callers wait."""
         return self._waiting
 
+    @property
+    def capacity(self) -> int:
+        """How many permits there are."""
+        return self._capacity
+
+    def ahead(self, route: str) -> int:
+        """How many go before somebody who comes now: those of their route, and as many of each other, in turn."""
+        own = len(self._queues.get(route, ()))
+        return own + sum(min(len(queue), own + 1) for other, queue in self._queues.items() if other != route)
+
     def full(self, route: str) -> bool:
         """Whether as many callers of a route wait as may. It is for the caller to ask, before `enqueue`."""
         return len(self._queues.get(route, ())) >= self._max_waiting

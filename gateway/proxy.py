@@ -1,6 +1,7 @@
 """The data path, as one readable story: route, read the body, admit, call, answer, record."""
 
 import asyncio
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -11,6 +12,7 @@ from gateway import errors, reply
 from gateway.admission import Admission
 from gateway.balance import Balance
 from gateway.body import read_body
+from gateway.buffers import Buffers
 from gateway.dispatch import Attempt, Dispatcher, Order, Stream
 from gateway.endpoint import Endpoint
 from gateway.errors import Refusal, leaving, stopped
@@ -31,6 +33,10 @@ IMPATIENT_SECONDS = 2.0
 """How long a connection may take where there is another endpoint to go to; no longer than the caller waits."""
 LEAST_SECONDS = 0.1
 
+QUEUE_TIMEOUT = "X-Gateway-Queue-Timeout"
+"""How many seconds a caller is going to wait for a permit, if it says so; never longer than the config lets it."""
+SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+
 UNSEEN = {errors.UNREACHABLE: Unseen.UNREACHABLE, errors.CREDENTIALS: Unseen.CREDENTIALS}
 """The refusals of calls that were made and that no model has seen."""
 
@@ -46,6 +52,7 @@ class Proxy:
         body_seconds: how long a caller may take to send a body.
         roster: who is here.
         join_retries: whether the retries of an SDK join its first attempt.
+        buffers: the memory for callers' bodies.
     """
 
     def __init__(
@@ -58,7 +65,9 @@ class Proxy:
         body_seconds: float,
         roster: Roster,
         join_retries: bool,
+        buffers: Buffers,
     ) -> None:
+        self._buffers = buffers
         self._router = router
         self._flights = Flights()
         self._join_retries = join_retries
@@ -108,18 +117,26 @@ class Proxy:
         headers, frames = _asked(request, match.operation)
         match = self._router.narrow(match, headers)
         with self._roster.reading():
-            body, digest = await read_body(request, limit=match.max_body_bytes, seconds=self._body_seconds)
+            body, digest = await read_body(
+                request,
+                limit=match.max_body_bytes,
+                seconds=self._body_seconds,
+                reserve=partial(self._reserve, visit),
+            )
         visit.bytes_in = len(body)
-        make = partial(self._make, request, visit, Order(match, headers, body, digest, frames))
+        order = Order(match, headers, body, digest, frames)
+        make = partial(self._make, request, visit, order, _patience(request))
         if not self._join_retries or frames is not None or not _is_known(request.headers.get(INVOCATION_ID)):
             return await make()
         key = request.headers[INVOCATION_ID], match.route, match.operation.name, digest, tuple(headers)
         return await self._flights.fly(key, visit, make)
 
-    async def _make(self, request: web.BaseRequest, visit: Visit, order: Order, since: float | None = None) -> Answer:
+    async def _make(
+        self, request: web.BaseRequest, visit: Visit, order: Order, patience: float | None, since: float | None = None
+    ) -> Answer:
         """The answer of a call, by whichever endpoint takes it."""
         balance = self._balances[order.match.route]
-        admission = Admission(order.match, self._endpoints, balance, self._roster, since)
+        admission = Admission(order.match, self._endpoints, balance, self._roster, since=since, limit=patience)
         outcome: Answer | Refusal | None = None  # of the last call, which no model has seen
         while True:
             try:
@@ -206,7 +223,12 @@ class Proxy:
                 except Exception as error:  # noqa: BLE001
                     self._report("a hook failed", error)
         finally:
+            self._buffers.release(visit.buffered)
             self._roster.leave()
+
+    def _reserve(self, visit: Visit, size: int) -> None:
+        self._buffers.reserve(size)
+        visit.buffered += size
 
     def _end_orphan(self, visit: Visit, call: asyncio.Task[Answer]) -> None:
         failure = stopped() if call.cancelled() else call.exception()
@@ -241,6 +263,20 @@ def _attempt(admission: Admission, parts: Parts | None, endpoint: Endpoint, perm
         return Attempt(endpoint, permit, stream, CONNECT_ATTEMPTS, CONNECT_SECONDS)
     # Another endpoint is the second attempt.
     return Attempt(endpoint, permit, stream, 1, max(LEAST_SECONDS, min(IMPATIENT_SECONDS, admission.seconds_left())))
+
+
+def _patience(request: web.BaseRequest) -> float | None:
+    """How many seconds the caller is going to wait for a permit; None where it does not say.
+
+    Raises:
+        Refusal: what it says is no number of seconds.
+    """
+    given = request.headers.get(QUEUE_TIMEOUT)
+    if given is None:
+        return None
+    if not SECONDS.fullmatch(given):
+        raise Refusal(errors.BAD_REQUEST, f"{QUEUE_TIMEOUT} is a number of seconds such as 10 or 2.5.")
+    return float(given)
 
 
 def _is_known(invocation_id: str | None) -> bool:

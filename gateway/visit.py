@@ -25,6 +25,7 @@ class Visit:
     Attributes:
         response: an answer in parts, which has been sent already; None where the answer is whole.
         called: whether a call was made: then the answer says at which endpoint.
+        buffered: how many bytes are reserved for its body.
         flight: the key under which retries of this call may join it; None where none may.
     """
 
@@ -43,6 +44,7 @@ class Visit:
     response: web.StreamResponse | None = None
     orphaned: bool = False
     called: bool = False
+    buffered: int = 0
     joined: bool = False
     flight: Hashable | None = None
     failovers: tuple[Failover, ...] = ()

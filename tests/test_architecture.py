@@ -16,6 +16,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "turn",
         "health",
         "flights",
+        "pace",
+        "buffers",
         "capacity",
         "body",
         "upstream",

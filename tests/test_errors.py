@@ -58,6 +58,8 @@ TABLE = {
     "BODY_TIMEOUT": ("body_timeout", 408, "RequestTimeoutException", False),
     "QUEUE_FULL": ("queue_full", 429, "ThrottlingException", True),
     "QUEUE_TIMEOUT": ("queue_timeout", 429, "ThrottlingException", True),
+    "LONG_WAIT": ("long_wait", 429, "ThrottlingException", True),
+    "BUFFER_FULL": ("buffer_full", 429, "ThrottlingException", True),
     "DRAINING": ("draining", 503, "ServiceUnavailable", True),
     "NO_CAPACITY": ("no_capacity", 503, "ServiceUnavailable", True),
     "UNREACHABLE": ("unreachable", 503, "ServiceUnavailable", True),

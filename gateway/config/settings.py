@@ -32,6 +32,12 @@ class Listen(Settings):
     body_timeout_seconds: Seconds = Field(
         60, description="How long a caller may take to send a body before it is refused with 408."
     )
+    max_buffered_bytes: int = Field(
+        536_870_912,
+        ge=0,
+        le=1_099_511_627_776,
+        description="How much memory the bodies of all callers together may take; one more is refused with 429.",
+    )
     join_retries: bool = Field(
         default=True,
         description="Whether the retries of an AWS SDK join the call of its first attempt, in place of running the "

@@ -1,6 +1,7 @@
 """At most once, with the retries that SDKs come with: a 424 or a time-out never makes a model run twice."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from aiohttp import ClientError as AiohttpError
@@ -61,7 +62,7 @@ LOST = [
 @pytest.mark.parametrize(("operation", "script"), LOST)
 async def test_a_call_that_is_lost_is_not_made_again(open_sdk: OpenSdk, operation: str, script: Script) -> None:
     """The model may have run: that is 424 ModelError, which no SDK tries again, with OriginalStatusCode 0."""
-    limits = {"timeout_seconds": 0.3, "stream_timeout_seconds": 0.3}
+    limits: dict[str, Any] = {"timeout_seconds": 0.3, "stream_timeout_seconds": 0.3}
     async with in_front_of(script, **limits) as (gateway, server), open_sdk(gateway.url) as sdk:
         with pytest.raises(sdk.exceptions.ModelError) as caught:
             await sdk.invoke(operation, **CALL)
@@ -129,7 +130,7 @@ async def test_a_stream_that_breaks_is_no_good_end(open_sdk: OpenSdk, ending: Sc
         await ending(peer)
         await peer.gone()
 
-    limits = {"stream_timeout_seconds": 1.0} if ending is fall_silent else {}
+    limits: dict[str, Any] = {"stream_timeout_seconds": 1.0} if ending is fall_silent else {}
     async with in_front_of(script, **limits) as (gateway, server), open_sdk(gateway.url) as sdk:
         call = asyncio.create_task(sdk.invoke(STREAM, **CALL))
         await until(lambda: bool(sdk.received))

@@ -1,0 +1,136 @@
+"""More than can be done: bounded in count, seconds and bytes, refused early, told when to come back."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.app import Gateway
+from gateway.buffers import Buffers
+from gateway.errors import BUFFER_FULL, Refusal
+from tests.raw import OK, Peer
+from tests.stand import MakeStand, Reply, StandSettings, in_front_of
+from tests.waiting import until
+
+PATIENCE = "X-Gateway-Queue-Timeout"
+
+
+def held_by(gate: asyncio.Semaphore) -> Any:
+    """A SageMaker that answers when it is let."""
+
+    async def serve(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await gate.acquire()
+            await peer.send(OK)
+
+    return serve
+
+
+async def call(gateway: Gateway, body: Any = b"{}", **headers: str) -> Reply:
+    """InvokeEndpoint."""
+    url = f"{gateway.url}/endpoints/raw/invocations"
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with aiohttp.ClientSession() as session, session.post(url, data=body, headers=named) as response:
+        return Reply(response.status, response.headers.copy(), await response.read())
+
+
+def test_what_is_reserved_is_bounded() -> None:
+    """To the byte; what is given back can be used again."""
+    buffers = Buffers(10)
+    buffers.reserve(7)
+    with pytest.raises(Refusal) as refused:
+        buffers.reserve(4)
+    assert (refused.value.row, buffers.used) == (BUFFER_FULL, 7)
+    buffers.reserve(3)
+    buffers.release(10)
+    assert buffers.used == 0
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+async def test_bodies_of_all_callers_together_are_bounded(*, chunked: bool) -> None:
+    """The third of 100 kB is refused, before its body is read where its length is declared; later there is room."""
+
+    async def parts() -> Any:
+        for _ in range(10):
+            yield bytes(10_000)
+
+    gate = asyncio.Semaphore(0)
+    config = {"listen": {"port": 0, "max_buffered_bytes": 250_000}}
+    async with in_front_of(held_by(gate), config=config) as (gateway, server):
+        calls = [asyncio.create_task(call(gateway, bytes(100_000))) for _ in range(2)]
+        await until(lambda: len(server.requests) + gateway.limiters["raw"].waiting == 2)
+        refused = await call(gateway, parts() if chunked else bytes(100_000))
+        for _ in range(3):
+            gate.release()
+        done = [reply.status for reply in await asyncio.gather(*calls)]
+        again = await call(gateway, bytes(100_000))
+
+    assert (refused.status, refused.headers["x-amzn-ErrorType"]) == (429, "ThrottlingException")
+    assert "Retry-After" in refused.headers
+    assert (done, again.status) == ([200, 200], 200)
+
+
+async def test_who_would_wait_in_vain_is_refused_on_arrival(make_stand: MakeStand) -> None:
+    """After some calls it is known how long they take: who has 0.9 s for a wait of 1.1 s is told so at once."""
+    stand = await make_stand(
+        StandSettings({"slow": {"model": {"seconds": 0.2}}}, {"slow": {"queue": {"timeout_seconds": 20}}})
+    )
+    await asyncio.gather(*[stand.invoke("slow") for _ in range(12)])
+    busy = [asyncio.create_task(stand.invoke("slow")) for _ in range(6)]
+    await until(lambda: stand.gateway.limiters["slow"].waiting == 5)
+    started = asyncio.get_running_loop().time()
+
+    impatient = await stand.invoke("slow", X_Gateway_Queue_Timeout="0.9")
+    took = asyncio.get_running_loop().time() - started
+    patient = await stand.invoke("slow", X_Gateway_Queue_Timeout="10")
+
+    assert (impatient.status, impatient.json["code"], took < 0.5) == (429, "ThrottlingException", True)
+    assert "is expected in 1 s" in impatient.json["message"]
+    assert 1 <= int(impatient.headers["Retry-After"]) <= 2
+    assert patient.status == 200
+    assert {reply.status for reply in await asyncio.gather(*busy)} == {200}
+    key = ("sagemaker_gateway_refusals_total", (("endpoint", "slow"), ("reason", "long_wait")))
+    assert (await stand.metrics())[key] == 1
+
+
+async def test_a_caller_may_wait_shorter_but_not_longer_than_the_config_says() -> None:
+    """It names its own limit in seconds; what is no number is a mistake of its own, and loses nothing."""
+    gate = asyncio.Semaphore(0)
+    async with in_front_of(held_by(gate), queue={"timeout_seconds": 0.2}) as (gateway, server):
+        running = asyncio.create_task(call(gateway))
+        await until(lambda: len(server.requests) == 1)
+        shorter = await call(gateway, X_Gateway_Queue_Timeout="0")
+        longer = await asyncio.wait_for(call(gateway, X_Gateway_Queue_Timeout="60"), 5)
+        wrong = [await call(gateway, X_Gateway_Queue_Timeout=value) for value in ("soon", "-1", "1e3", "nan", "")]
+        gate.release()
+        assert (await running).status == 200
+
+    assert (shorter.status, longer.status) == (429, 429)
+    assert "within 0 s" in shorter.json["message"]
+    assert "within 0.2 s" in longer.json["message"]
+    assert {(reply.status, PATIENCE in reply.json["message"]) for reply in wrong} == {(400, True)}
+    assert len(server.requests) == 1
+
+
+async def test_retry_after_is_the_expected_wait(make_stand: MakeStand) -> None:
+    """With 10 waiting for calls of 0.5 s on one instance that is some 5 s, give or take a fifth."""
+    stand = await make_stand(
+        StandSettings(
+            {"slow": {"model": {"seconds": 0}}}, {"slow": {"queue": {"max_waiting": 10, "timeout_seconds": 60}}}
+        )
+    )
+    steer = {"X_Amzn_SageMaker_Custom_Attributes": "seconds=0.5"}
+    endpoint = stand.gateway.limiters["slow"]
+    await asyncio.gather(*[stand.invoke("slow", X_Amzn_SageMaker_Custom_Attributes="seconds=0.5") for _ in range(10)])
+    busy = [asyncio.create_task(stand.invoke("slow", b"{}", **steer)) for _ in range(11)]
+    await until(lambda: endpoint.waiting == 10)
+
+    refused = await stand.invoke("slow")
+    for task in busy:
+        task.cancel()
+    await asyncio.gather(*busy, return_exceptions=True)
+
+    assert refused.status == 429
+    assert 4 <= int(refused.headers["Retry-After"]) <= 7
