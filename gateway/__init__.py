@@ -6,8 +6,10 @@ The map, in the order in which a request meets the rooms; `proxy` is the story, 
 * `app`: introduces the parts to each other, opens and closes them in order
 * `assembly`: puts the endpoints of the config together; `endpoint`: all that is known of one
 * `proxy`: the data path: route, read the body, admit, call, answer, record
+* `callers`: who calls, and whether they may; `access`: their keys and our certificate, read anew on demand; `tls`: it
 * `visit`: what becomes known of one request on its way; `roster`: who is here
 * `router`: which endpoints a request means
+* `asked`: what a caller asks for, as the headers say it
 * `body`: a caller's body, bounded and timed; `buffers`: the memory for all of them
 * `flights`: one run for one SDK call, however often it is sent
 * `admission`: a permit for one caller: of which endpoint, now or when it is their turn

@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from gateway.errors import BAD_METHOD, PROXY_NAME, Refusal
+from gateway.errors import BAD_METHOD, PROXY_NAME, UNKNOWN_ROUTE, Refusal
 from gateway.models import Statistics
 
 Handler = Callable[[Any], Awaitable[web.StreamResponse]]
@@ -55,13 +55,16 @@ class Admin:
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer a request for one of `OPS_PATHS`."""
-        if request.method not in OPS_METHODS:
-            refusal = Refusal(BAD_METHOD, f"{request.method} is not taken here: use GET.", allow=", ".join(OPS_METHODS))
-            status, headers, body = refusal.wire(str(uuid4()))
-            response: web.StreamResponse = web.Response(status=status, headers=CIMultiDict(headers), body=body)
+        """Answer a request for one of `OPS_PATHS`; where operators have an address of their own, others come too."""
+        handler = self._handlers.get(request.rel_url.raw_path)
+        if handler is None:
+            response = _refused(Refusal(UNKNOWN_ROUTE, f"Here are {', '.join(self._handlers)}, and nothing else."))
+        elif request.method not in OPS_METHODS:
+            response = _refused(
+                Refusal(BAD_METHOD, f"{request.method} is not taken here: use GET.", allow=", ".join(OPS_METHODS))
+            )
         else:
-            response = await self._handlers[request.rel_url.raw_path](request)
+            response = await handler(request)
         response.headers["Server"] = PROXY_NAME
         response.headers["Cache-Control"] = "no-store"
         return response
@@ -97,6 +100,11 @@ class Admin:
         }
         body = json.dumps({"version": self._version, "endpoints": endpoints}, indent=2)
         return web.Response(text=body + "\n", content_type="application/json")
+
+
+def _refused(refusal: Refusal) -> web.StreamResponse:
+    status, headers, body = refusal.wire(str(uuid4()))
+    return web.Response(status=status, headers=CIMultiDict(headers), body=body)
 
 
 def _text(status: int, text: str) -> web.Response:

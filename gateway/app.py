@@ -5,17 +5,19 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from ssl import SSLContext
 
 from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from structlog.typing import FilteringBoundLogger
 
 from gateway import __version__
-from gateway.admin import Admin
+from gateway.access import Access
+from gateway.admin import Admin, Handler
 from gateway.assembly import open_endpoints
 from gateway.buffers import Buffers
 from gateway.capacity import FleetUnknownError
-from gateway.config import Config
+from gateway.config import Config, Listen
 from gateway.config.rules import OPS_PATHS
 from gateway.endpoint import Endpoint
 from gateway.limiter import Limiter
@@ -29,6 +31,7 @@ from gateway.sagemaker.credentials import CredentialSource
 from gateway.sagemaker.hosts import HostError
 from gateway.sagemaker.identities import open_identities, problem_of
 from gateway.sagemaker.protocol import ERROR_CODES, INVOKE_ENDPOINT, OPERATIONS
+from gateway.tls import TlsError
 from gateway.upstream import open_upstream
 from gateway.views import described, readings
 
@@ -49,15 +52,19 @@ class Gateway:
 
     Attributes:
         url: where.
+        admin_url: where operators reach it.
         limiters: permits and queue of each endpoint.
         config: what it was made from.
         roster: who is here.
+        access: keys and certificate.
     """
 
     url: str
+    admin_url: str
     limiters: Mapping[str, Limiter]
     config: Config
     roster: Roster
+    access: Access
     _log: FilteringBoundLogger
     _readiness: "_Readiness"
 
@@ -103,12 +110,13 @@ async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterat
     """A gateway that listens, and that is closed at the end.
 
     Raises:
-        StartError: the address cannot be listened on, the config asks for what this version cannot do, or aiohttp is
-            installed without its C parser.
+        StartError: an address cannot be listened on, the certificate cannot be used, the config asks for what this
+            version cannot do, or aiohttp is installed without its C parser.
+        ConfigError: the keys file cannot be used.
     """
     if HttpRequestParser is HttpRequestParserPy:
         raise StartError("aiohttp runs without its C parser, which is the safe one: install a wheel of it that has it")
-    readiness, roster = _Readiness(), Roster()
+    readiness, roster, access = _Readiness(), Roster(), _access(config, log)
     async with (
         open_identities(config, log) as credentials,
         open_upstream(f"sagemaker-gateway/{__version__}") as upstream,
@@ -131,6 +139,7 @@ async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterat
             roster=roster,
             join_retries=config.listen.join_retries,
             buffers=Buffers(config.listen.max_buffered_bytes),
+            callers=access.callers,
         )
         admin = Admin(
             registry=metrics.registry,
@@ -143,9 +152,17 @@ async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterat
             },
             version=__version__,
         )
-        async with _listen(config, proxy, admin) as url:
+        async with _listen(config, access, proxy, admin) as (url, admin_url):
             limiters = {name: endpoint.limiter for name, endpoint in endpoints.items()}
-            yield Gateway(url, limiters, config, roster, log, readiness)
+            yield Gateway(url, admin_url, limiters, config, roster, access, log, readiness)
+
+
+def _access(config: Config, log: FilteringBoundLogger) -> Access:
+    """Keys and certificate, or why there cannot be any."""
+    try:
+        return Access(config, log)
+    except TlsError as error:
+        raise StartError(str(error)) from error
 
 
 @asynccontextmanager
@@ -162,16 +179,37 @@ async def _open_endpoints(
 
 
 @asynccontextmanager
-async def _listen(config: Config, proxy: Proxy, admin: Admin) -> AsyncIterator[str]:
-    """An open listener; its URL."""
+async def _listen(config: Config, access: Access, proxy: Proxy, admin: Admin) -> AsyncIterator[tuple[str, str]]:
+    """Open listeners: the URL of callers, and that of operators."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         handler = admin.handle if request.rel_url.raw_path in OPS_PATHS else proxy.handle
         return await handler(request)
 
-    listen = config.listen
+    listen, port = config.listen, config.admin.port
+    if port is None:
+        async with _listener(
+            handle, listen, "listen", host=listen.host, port=listen.port, context=access.context
+        ) as url:
+            yield url, url
+    else:
+        host = config.admin.host or listen.host
+        async with (
+            _listener(admin.handle, listen, "admin", host=host, port=port, context=None) as admin_url,
+            _listener(
+                proxy.handle, listen, "listen", host=listen.host, port=listen.port, context=access.context
+            ) as url,
+        ):
+            yield url, admin_url
+
+
+@asynccontextmanager
+async def _listener(
+    handler: Handler, listen: Listen, group: str, *, host: str, port: int, context: SSLContext | None
+) -> AsyncIterator[str]:
+    """One open listener, whose address the config has in a group of that name; its URL."""
     server = web.Server(
-        handle,
+        handler,
         handler_cancellation=True,
         access_log=None,
         auto_decompress=False,
@@ -180,15 +218,15 @@ async def _listen(config: Config, proxy: Proxy, admin: Admin) -> AsyncIterator[s
     runner = web.ServerRunner(server, shutdown_timeout=LAST_SECONDS)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, listen.host, listen.port, backlog=BACKLOG)
+        site = web.TCPSite(runner, host, port, ssl_context=context, backlog=BACKLOG)
         try:
             await site.start()
         except OSError as error:
             raise StartError(
-                f"cannot listen on {listen.host}:{listen.port}: {error.strerror or error}; "
-                "free the address, or change listen.host or listen.port"
+                f"cannot listen on {host}:{port}: {error.strerror or error}; "
+                f"free the address, or change {group}.host or {group}.port"
             ) from error
-        host = f"[{listen.host}]" if ":" in listen.host else listen.host
-        yield f"http://{host}:{site.port}"
+        shown = f"[{host}]" if ":" in host else host
+        yield f"{'https' if context else 'http'}://{shown}:{site.port}"
     finally:
         await runner.cleanup()

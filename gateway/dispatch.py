@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from time import perf_counter, time
 
 from gateway import errors
+from gateway.asked import Asked
 from gateway.endpoint import Endpoint
 from gateway.errors import Refusal, keyless, leaving
 from gateway.limiter import Permit
-from gateway.models import Answer, Call, Headers, Unseen
+from gateway.models import Answer, Call, Unseen
 from gateway.reply import Pipe
 from gateway.router import Match
 from gateway.sagemaker import protocol
@@ -25,17 +26,15 @@ class Order:
 
     Attributes:
         match: who may serve, and what is asked for.
-        headers: the caller's, as far as they go to SageMaker.
+        asked: what their headers say.
         body: the whole body.
         digest: its SHA-256, in lower-case hexadecimal.
-        frames: whether a stream goes back in SageMaker's frames; None where the answer is no stream.
     """
 
     match: Match
-    headers: Headers
+    asked: Asked
     body: bytes
     digest: str
-    frames: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +178,7 @@ def _give_back(permit: Permit | None, cooldown_seconds: float) -> None:
 def _sign(attempt: Attempt, order: Order, keys: Credentials, spent: float = 0.0) -> Call:
     settings, operation = attempt.endpoint.settings, order.match.operation
     door = attempt.endpoint.doors[operation.name]
-    headers = order.headers
+    headers = order.asked.headers
     if door.fixed:
         headers = (*door.fixed, *(header for header in headers if header not in door.fixed))
     seconds = settings.stream_timeout_seconds if operation.streams else settings.timeout_seconds

@@ -28,6 +28,7 @@ class Row:
 
 
 UNKNOWN_ROUTE = Row("unknown_route", 404, "ValidationError", "destination_not_found")
+DENIED = Row("denied", 403, "AccessDeniedException", "http_request_denied")
 BAD_REQUEST = Row("bad_request", 400, "ValidationError", "http_request_error")
 BAD_METHOD = Row("bad_request", 405, "ValidationError", "http_request_error")
 BAD_ENCODING = Row("bad_request", 415, "ValidationError", "http_request_error")
@@ -47,6 +48,7 @@ INTERNAL = Row("internal", 500, "InternalFailure", "proxy_internal_error")
 
 ROWS = (
     UNKNOWN_ROUTE,
+    DENIED,
     BAD_REQUEST,
     BAD_METHOD,
     BAD_ENCODING,

@@ -13,9 +13,6 @@ from typing import Protocol
 from gateway.errors import INTERNAL, Refusal
 from gateway.models import Answer
 
-INVOCATION_ID = "amz-sdk-invocation-id"
-LONGEST_ID = 128
-
 KEEP_SECONDS = 60.0
 """How long a good answer is kept that reached nobody, and the place in the queue of a caller who left."""
 

@@ -123,6 +123,7 @@ def access_log(log: FilteringBoundLogger) -> Callable[[Record], None]:
             method=record.method,
             path=record.path,
             remote=record.remote,
+            caller=record.caller,
             endpoint=record.endpoint,
             operation=record.operation,
             status=record.status,

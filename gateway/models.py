@@ -130,6 +130,7 @@ class Record:
         method: the HTTP method as it came.
         path: the path as it came, without the query.
         remote: address of the caller.
+        caller: name that the caller's key has in the keys file; None where there is none, or it is not proven.
         endpoint: key of the endpoint in the config that was called last, or first in line; None where there is none.
         operation: AWS's name of the operation; None likewise.
         status: HTTP status of the answer; 499 where the caller hung up before it.
@@ -165,6 +166,7 @@ class Record:
     orphaned: bool
     failovers: tuple[Failover, ...] = ()
     joined: bool = False
+    caller: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,30 @@
 """The data path, as one readable story: route, read the body, admit, call, answer, record."""
 
 import asyncio
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
 from gateway import errors, reply
 from gateway.admission import Admission
+from gateway.asked import read_headers
 from gateway.balance import Balance
 from gateway.body import read_body
 from gateway.buffers import Buffers
+from gateway.callers import Callers
 from gateway.dispatch import Attempt, Dispatcher, Order, Stream
 from gateway.endpoint import Endpoint
 from gateway.errors import Refusal, leaving, stopped
-from gateway.flights import INVOCATION_ID, LONGEST_ID, Flights
+from gateway.flights import Flights
 from gateway.limiter import Permit
-from gateway.models import Answer, Headers, Operation, Record, Unseen
+from gateway.models import Answer, Record, Unseen
 from gateway.reply import Pipe
 from gateway.roster import Roster
 from gateway.router import NO_ROUTE, Match, Router
 from gateway.sagemaker import protocol
-from gateway.sagemaker.parts import Parts, asked_of_the_model, wants_frames
+from gateway.sagemaker.parts import Parts
 from gateway.upstream import Upstream
 from gateway.visit import CALLER_GONE, Visit
 
@@ -32,10 +33,6 @@ CONNECT_SECONDS = 5.0
 IMPATIENT_SECONDS = 2.0
 """How long a connection may take where there is another endpoint to go to; no longer than the caller waits."""
 LEAST_SECONDS = 0.1
-
-QUEUE_TIMEOUT = "X-Gateway-Queue-Timeout"
-"""How many seconds a caller is going to wait for a permit, if it says so; never longer than the config lets it."""
-SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 UNSEEN = {errors.UNREACHABLE: Unseen.UNREACHABLE, errors.CREDENTIALS: Unseen.CREDENTIALS}
 """The refusals of calls that were made and that no model has seen."""
@@ -53,6 +50,7 @@ class Proxy:
         roster: who is here.
         join_retries: whether the retries of an SDK join its first attempt.
         buffers: the memory for callers' bodies.
+        callers: who may call.
     """
 
     def __init__(
@@ -66,11 +64,13 @@ class Proxy:
         roster: Roster,
         join_retries: bool,
         buffers: Buffers,
+        callers: Callers,
     ) -> None:
         self._buffers = buffers
         self._router = router
         self._flights = Flights()
         self._join_retries = join_retries
+        self._callers = callers
         self._endpoints = endpoints
         self._balances: dict[str, Balance] = defaultdict(Balance)
         self._dispatcher = Dispatcher(upstream, self._report)
@@ -110,12 +110,15 @@ class Proxy:
         return visit.response
 
     async def _serve(self, request: web.BaseRequest, visit: Visit) -> Answer:
+        caller = self._callers.identify(request.headers)  # before routes: strangers are not told which there are
+        visit.caller = caller.name if caller.proven else None
         match = self._route(request)
         visit.endpoint, visit.operation = match.endpoints[0], match.operation.name
+        caller.check_route(match.route)
         if self._roster.draining:
             raise leaving()
-        headers, frames = _asked(request, match.operation)
-        match = self._router.narrow(match, headers)
+        asked = read_headers(request, match.operation)
+        match = self._router.narrow(match, asked.headers)
         with self._roster.reading():
             body, digest = await read_body(
                 request,
@@ -124,19 +127,22 @@ class Proxy:
                 reserve=partial(self._reserve, visit),
             )
         visit.bytes_in = len(body)
-        order = Order(match, headers, body, digest, frames)
-        make = partial(self._make, request, visit, order, _patience(request))
-        if not self._join_retries or frames is not None or not _is_known(request.headers.get(INVOCATION_ID)):
+        caller.check_signature(
+            method=request.method, target=request.raw_path, headers=request.headers, body_sha256=digest
+        )
+        visit.caller = caller.name
+        make = partial(self._make, request, visit, Order(match, asked, body, digest))
+        if not self._join_retries or asked.invocation_id is None or match.operation.streams:
             return await make()
-        key = request.headers[INVOCATION_ID], match.route, match.operation.name, digest, tuple(headers)
+        key = asked.invocation_id, caller.name, match.route, match.operation.name, digest, tuple(asked.headers)
         return await self._flights.fly(key, visit, make)
 
-    async def _make(
-        self, request: web.BaseRequest, visit: Visit, order: Order, patience: float | None, since: float | None = None
-    ) -> Answer:
+    async def _make(self, request: web.BaseRequest, visit: Visit, order: Order, since: float | None = None) -> Answer:
         """The answer of a call, by whichever endpoint takes it."""
-        balance = self._balances[order.match.route]
-        admission = Admission(order.match, self._endpoints, balance, self._roster, since=since, limit=patience)
+        match, limit = order.match, order.asked.patience
+        admission = Admission(
+            match, self._endpoints, self._balances[match.route], self._roster, since=since, limit=limit
+        )
         outcome: Answer | Refusal | None = None  # of the last call, which no model has seen
         while True:
             try:
@@ -150,7 +156,8 @@ class Proxy:
                 visit.queue = admission.waited
             visit.go_on(admission.failovers)
             visit.endpoint = endpoint.name
-            parts = None if order.frames is None else Parts(frames=order.frames)
+            frames = order.asked.frames
+            parts = None if frames is None else Parts(frames=frames)
             outcome = await self._attempt(request, visit, order, _attempt(admission, parts, endpoint, permit))
             unseen = _unseen(outcome)
             if unseen is None or not admission.pass_over(endpoint, unseen, visit.upstream_error):
@@ -242,45 +249,12 @@ class Proxy:
         asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 
 
-def _asked(request: web.BaseRequest, operation: Operation) -> tuple[Headers, bool | None]:
-    """The headers that go to SageMaker, and whether a stream is to go back in its frames; None where there is none.
-
-    Raises:
-        Refusal: the request cannot be sent like this.
-    """
-    if not operation.streams:
-        return protocol.request_headers(operation, request.headers.items()), None
-    if request.version < HttpVersion11:
-        raise Refusal(errors.BAD_REQUEST, "A stream needs HTTP/1.1: before it, a cut looks like an end.")
-    frames = wants_frames(request.headers)
-    items = request.headers.items() if frames else asked_of_the_model(request.headers)
-    return protocol.request_headers(operation, items), frames
-
-
 def _attempt(admission: Admission, parts: Parts | None, endpoint: Endpoint, permit: Permit | None) -> Attempt:
     stream = None if parts is None else Stream(parts, Pipe(parts))
     if admission.last_resort:
         return Attempt(endpoint, permit, stream, CONNECT_ATTEMPTS, CONNECT_SECONDS)
     # Another endpoint is the second attempt.
     return Attempt(endpoint, permit, stream, 1, max(LEAST_SECONDS, min(IMPATIENT_SECONDS, admission.seconds_left())))
-
-
-def _patience(request: web.BaseRequest) -> float | None:
-    """How many seconds the caller is going to wait for a permit; None where it does not say.
-
-    Raises:
-        Refusal: what it says is no number of seconds.
-    """
-    given = request.headers.get(QUEUE_TIMEOUT)
-    if given is None:
-        return None
-    if not SECONDS.fullmatch(given):
-        raise Refusal(errors.BAD_REQUEST, f"{QUEUE_TIMEOUT} is a number of seconds such as 10 or 2.5.")
-    return float(given)
-
-
-def _is_known(invocation_id: str | None) -> bool:
-    return invocation_id is not None and 0 < len(invocation_id) <= LONGEST_ID
 
 
 def _unseen(outcome: Answer | Refusal) -> Unseen | None:

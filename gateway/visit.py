@@ -33,6 +33,7 @@ class Visit:
     request_id: str
     started: float
     aws_request_id: str | None = None
+    caller: str | None = None
     endpoint: str | None = None
     operation: str | None = None
     reason: str | None = None
@@ -102,6 +103,7 @@ class Visit:
             orphaned=self.orphaned,
             failovers=self.failovers,
             joined=self.joined,
+            caller=self.caller,
         )
 
     def _bytes_out(self, status: int, answer: Answer | None) -> int:

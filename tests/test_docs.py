@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from gateway import errors, health, metrics
+from gateway.asked import QUEUE_TIMEOUT
 from gateway.config import Config
 from gateway.config.problems import dotted
 from gateway.config.schema import Reference, Schema
 from gateway.models import Unseen
-from gateway.proxy import QUEUE_TIMEOUT
 from gateway.sagemaker.protocol import OPERATIONS
 
 CONFIG = Path(__file__).parents[1] / "config"
@@ -58,6 +58,7 @@ def test_a_setting_has_type_default_and_unit(name: str, node: Schema) -> None:
     """The reference tells the type, the real default, and the unit that the key carries."""
     text = " ".join(documented_settings()[name].split())
     default = node.get("default")
+    written = str(default).lower() if isinstance(default, bool) else default
 
     assert " Type: " in text
     if "default" not in node:
@@ -65,7 +66,7 @@ def test_a_setting_has_type_default_and_unit(name: str, node: Schema) -> None:
     elif default is None:
         assert re.search(r"Default: [^`]+$", text)
     else:
-        assert text.endswith(f"Default: `{default}`")
+        assert text.endswith(f"Default: `{written}`")
     for unit in ("seconds", "bytes"):
         assert (f"[{unit}]" in text) == name.endswith(f"_{unit}")
 

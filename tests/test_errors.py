@@ -51,6 +51,7 @@ PROXY_ERROR_TYPES = {
 
 TABLE = {
     "UNKNOWN_ROUTE": ("unknown_route", 404, "ValidationError", False),
+    "DENIED": ("denied", 403, "AccessDeniedException", False),
     "BAD_REQUEST": ("bad_request", 400, "ValidationError", False),
     "BAD_METHOD": ("bad_request", 405, "ValidationError", False),
     "BAD_ENCODING": ("bad_request", 415, "ValidationError", False),

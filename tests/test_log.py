@@ -33,6 +33,7 @@ RECORD = Record(
     bytes_in=10,
     bytes_out=20,
     orphaned=True,
+    caller="team-a",
 )
 
 
@@ -80,6 +81,7 @@ def test_a_request_is_one_line_with_all_that_is_told_of_it() -> None:
         "method": "POST",
         "path": "/predict",
         "remote": "127.0.0.1",
+        "caller": "team-a",
         "endpoint": "resnet",
         "operation": "InvokeEndpoint",
         "status": 424,

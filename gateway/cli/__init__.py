@@ -10,6 +10,7 @@ COMMANDS = {
     "serve": "Serve the endpoints of a config until SIGTERM or Ctrl-C.",
     "check": "Say what a config means, or all of its mistakes.",
     "explain": "Say where a request leads, and why.",
+    "key": "Make a key for a caller.",
     "emulate": "Run a local SageMaker.",
     "demo": "Measure the seed experiment.",
     "schema": "Print the JSON Schema of the config.",

@@ -10,8 +10,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from gateway.access import read_certificate, read_keys
 from gateway.cli.errors import fail
 from gateway.config import Config, ConfigError, Endpoint, json_schema, load, notes
+from gateway.config.keys import ALL, Keys
+from gateway.tls import TlsError
 
 PIPE_WIDTH = 10_000
 """Columns where the output goes to no terminal: each row stays on one line, for grep. A terminal's own width folds."""
@@ -23,19 +26,25 @@ CHAIN = "the AWS chain"
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
 def check(path: Path) -> None:
-    """Say what a config means (exit 0), or all that is wrong with it (exit 2)."""
+    """Say what a config means (exit 0), or all that is wrong with it or with the files that it names (exit 2)."""
     try:
         config = load(path)
-    except ConfigError as error:
+        keys = read_keys(config)
+        read_certificate(config)
+    except (ConfigError, TlsError) as error:
         fail(str(error), code=2)
     console = open_console()
     listen, aws = config.listen, config.aws
     host = f"[{listen.host}]" if ":" in listen.host else listen.host
+    scheme = "http" if listen.tls.certificate is None else "https"
     console.print(f"{click.format_filename(path)}: valid", soft_wrap=True)
-    console.print(f"http://{host}:{listen.port} -> {aws.endpoint_url or 'SageMaker'} in {aws.region}", soft_wrap=True)
-    for table in (_paths(config), _endpoints(config)):
-        console.print()
-        console.print(table)
+    console.print(
+        f"{scheme}://{host}:{listen.port} -> {aws.endpoint_url or 'SageMaker'} in {aws.region}", soft_wrap=True
+    )
+    for table in (_paths(config), _endpoints(config), _callers(keys)):
+        if table.row_count:
+            console.print()
+            console.print(table)
     console.print()
     for note in notes(config):
         console.print(f"note: {note}", soft_wrap=True)
@@ -87,6 +96,15 @@ def _paths(config: Config) -> Table:
     for key in config.endpoints:
         if key not in config.routes:
             table.add_row(_invocations(key), f"endpoint {key}", key)
+    return table
+
+
+def _callers(keys: Keys | None) -> Table:
+    """Who may call what; no key, nor what it could be known by."""
+    table = new_table("Callers", "name", "shows", "may call")
+    for key in keys.keys if keys else ():
+        way = "a signature of AWS" if key.key_sha256 is None else "a key"
+        table.add_row(key.name, way, "everything" if key.routes == ALL else ", ".join(key.routes))
     return table
 
 

@@ -28,6 +28,8 @@ def serve(path: Path) -> None:
         fail(str(error), code=2)
     try:
         run(_serve(config))
+    except ConfigError as error:
+        fail(str(error), code=2)
     except StartError as error:
         fail(str(error), code=1)
 

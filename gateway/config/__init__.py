@@ -4,9 +4,10 @@ from gateway.config.file import load
 from gateway.config.notes import notes
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import json_schema
-from gateway.config.settings import Aws, Config, Drain, Endpoint, Listen, Log, Queue, Route, Target
+from gateway.config.settings import Admin, Aws, Config, Drain, Endpoint, Listen, Log, Queue, Route, Target, Tls
 
 __all__ = [
+    "Admin",
     "Aws",
     "Config",
     "ConfigError",
@@ -18,6 +19,7 @@ __all__ = [
     "Queue",
     "Route",
     "Target",
+    "Tls",
     "json_schema",
     "load",
     "notes",

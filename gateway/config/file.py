@@ -22,17 +22,28 @@ def load(path: str | os.PathLike[str]) -> Config:
     Raises:
         ConfigError: the file cannot be read or has mistakes; `problems` holds all of them, in the file's order.
     """
-    # A file's name may hold bytes that no terminal can print.
-    name = os.fspath(path).encode("utf-8", "backslashreplace").decode()
-    try:
-        text = _read(FilePath(path))
-    except _Unreadable as error:
-        raise ConfigError(name, (error.problem,)) from None
-    tree = parse(text)
-    config, problems = _judge(tree)
+    tree = parse(read_text(path))
+    config, problems = _judge(tree, FilePath(path).parent)
     if config is None or problems:
-        raise ConfigError(name, tuple(problems))
+        raise ConfigError(printable(path), tuple(problems))
     return config
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """A file's name, which may hold bytes that no terminal can print."""
+    return os.fspath(path).encode("utf-8", "backslashreplace").decode()
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a file that people write.
+
+    Raises:
+        ConfigError: it cannot be read, is too long, or is no text.
+    """
+    try:
+        return _read(FilePath(path))
+    except _Unreadable as error:
+        raise ConfigError(printable(path), (error.problem,)) from None
 
 
 class _Unreadable(Exception):  # noqa: N818 - it never leaves this module
@@ -63,31 +74,31 @@ def _read(path: FilePath) -> str:
         raise _Unreadable(Problem(line, column, "", found, "text in UTF-8")) from None
 
 
-def _judge(tree: Tree) -> tuple[Config | None, list[Problem]]:
+def _judge(tree: Tree, folder: FilePath) -> tuple[Config | None, list[Problem]]:
     """The config of a tree, or what is wrong with it."""
     config, problems = None, list(tree.problems)
     if tree.value is not None or () not in tree.refused:
         try:
-            config = Config.model_validate(tree.value)
+            config = Config.model_validate(tree.value, context={"folder": folder})
         except ValidationError as error:
-            found = error.errors(include_url=False, include_context=False, include_input=False)
-            problems += _translated(tree, [(each["loc"], each["type"]) for each in found])
+            problems += translated(tree, error, Reference())
         told = {problem.key for problem in problems}
-        problems += [problem for problem in _conflicting(tree, conflicts(tree.value)) if problem.key not in told]
+        problems += [problem for problem in conflicting(tree, conflicts(tree.value)) if problem.key not in told]
     return config, sorted(problems, key=lambda problem: (problem.line, problem.column))
 
 
-def _conflicting(tree: Tree, found: Iterable[Conflict]) -> Iterator[Problem]:
+def conflicting(tree: Tree, found: Iterable[Conflict]) -> Iterator[Problem]:
+    """Conflicts as problems, each with its place."""
     for conflict in found:
         place = tree.places[conflict.path]
         yield Problem(place.line, place.column, dotted(conflict.path), conflict.found, conflict.wanted, conflict.hint)
 
 
-def _translated(tree: Tree, errors: Iterable[tuple[Path, str]]) -> Iterator[Problem]:
+def translated(tree: Tree, error: ValidationError, reference: Reference) -> Iterator[Problem]:
     """Pydantic's errors in our words: one for each place, however many ways there were to be right."""
-    reference = Reference()
     told: set[tuple[Path, bool]] = set()
-    for location, kind in errors:
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    for location, kind in ((each["loc"], each["type"]) for each in errors):
         path, is_name = _place_of(tree, location, kind)
         if kind == CONFLICT or (path, is_name) in told or path in tree.refused:
             continue

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 
 from gateway.config.problems import dotted
+from gateway.config.rules import is_loopback
 from gateway.config.settings import Config, Endpoint, Route
 
 
 def notes(config: Config) -> tuple[str, ...]:
     """What the author of a valid config should know, a sentence each; none of it is a mistake."""
     return (
+        *_overheard(config),
         *_weightless(config),
         *_spare(config),
         *_hidden(config),
@@ -16,6 +18,16 @@ def notes(config: Config) -> tuple[str, ...]:
         *_elsewhere(config),
         *_impatient(config),
     )
+
+
+def _overheard(config: Config) -> Iterator[str]:
+    listen, reached = config.listen, not is_loopback(config.listen.host)
+    if reached and listen.open:
+        yield "listen.open: whoever reaches the gateway may call every endpoint; something in front has to ask them"
+    if reached and listen.keys_file is not None and listen.tls.certificate is None:
+        yield "listen.tls: there is no certificate; keys and bodies travel in clear text, at least on the last mile"
+    if reached and listen.keys_file is not None and config.admin.port is None:
+        yield "admin.port: there is none; /metrics and /status tell everybody who reaches the gateway, without a key"
 
 
 def _weightless(config: Config) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """The rules that hold between settings: what one of them cannot tell by itself."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from gateway.config.problems import Path, dotted, nearest, shown
 
@@ -39,16 +41,66 @@ def conflicts(tree: object) -> tuple[Conflict, ...]:
 
     Passing over is what lets a dangling name be found in a file that has other mistakes as well.
     """
-    if not isinstance(tree, Mapping) or not isinstance(routes := tree.get("routes"), Mapping):
+    if not isinstance(tree, Mapping):
         return ()
+    listen, admin, routes = (_group(tree, name) for name in ("listen", "admin", "routes"))
     proper = {name: route for name, route in routes.items() if isinstance(route, Mapping)}
     endpoints = tree.get("endpoints")
     return (
+        *_exposed(listen),
+        *_half(("listen", "tls"), _group(listen, "tls"), ("certificate", "key")),
+        *_portless(admin),
+        *_same_address(listen, admin),
         *(_dangling(proper, endpoints) if isinstance(endpoints, Mapping) else ()),
         *_twice(proper),
         *_weightless(proper),
         *_taken_paths(proper),
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only; a name other than `localhost` may not be."""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host.lower() == "localhost"
+
+
+def _group(tree: Mapping[str, object], name: str) -> Mapping[str, object]:
+    group = tree.get(name)
+    return group if isinstance(group, Mapping) else {}
+
+
+def _exposed(listen: Mapping[str, object]) -> Iterator[Conflict]:
+    host, keys = listen.get("host"), listen.get("keys_file") is not None
+    is_open = listen.get("open") is True
+    if keys and is_open:
+        hint = "drop one of them: with keys, nobody else may call"
+        yield Conflict(("listen", "open"), "true", "false beside listen.keys_file", hint)
+    elif isinstance(host, str) and not (keys or is_open or is_loopback(host)):
+        hint = (
+            "whoever reaches it could call every endpoint: set listen.keys_file, or listen.open: true "
+            "where something in front asks callers who they are"
+        )
+        yield Conflict(("listen", "host"), shown(host), "an address of this machine only, such as 127.0.0.1", hint)
+
+
+def _half(path: Path, group: Mapping[str, object], pair: tuple[str, str]) -> Iterator[Conflict]:
+    """Where one of two settings stands that mean nothing without each other."""
+    for one, other in (pair, pair[::-1]):
+        if group.get(one) is not None and group.get(other) is None:
+            yield Conflict((*path, one), "it alone", f"{dotted((*path, other))} beside it")
+
+
+def _portless(admin: Mapping[str, object]) -> Iterator[Conflict]:
+    if admin.get("host") is not None and admin.get("port") is None:
+        yield Conflict(("admin", "host"), "it alone", "admin.port beside it", "without a port there is no such address")
+
+
+def _same_address(listen: Mapping[str, object], admin: Mapping[str, object]) -> Iterator[Conflict]:
+    """Where both listeners would have the same port of the same address."""
+    port, host = admin.get("port"), listen.get("host", "127.0.0.1")
+    if port and port == listen.get("port", 8080) and (admin.get("host") or host) == host:
+        yield Conflict(("admin", "port"), str(port), "another one than listen.port, or an admin.host of its own")
 
 
 def _targets(routes: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, list[object]]]:

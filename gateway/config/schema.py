@@ -21,10 +21,14 @@ def json_schema() -> Schema:
 
 
 class Reference:
-    """Answers questions on the settings: which there are, and what belongs where."""
+    """Answers questions on the settings: which there are, and what belongs where.
 
-    def __init__(self) -> None:
-        self._root = json_schema()
+    Args:
+        root: the JSON Schema of a file; that of the config by default.
+    """
+
+    def __init__(self, root: Schema | None = None) -> None:
+        self._root = root or json_schema()
 
     def settings(self) -> dict[Path, Schema]:
         """The schema of every setting, groups included, by path; `ANY_NAME` and index 0 stand for the user's own."""

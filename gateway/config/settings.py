@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.config.rules import conflicts
-from gateway.config.values import Name, Region, RoleArn, RoutePath, Seconds, Url, in_words
+from gateway.config.values import File, Host, Name, Region, RoleArn, RoutePath, Seconds, Url, in_words
 
 CONFLICT = "conflict"
 """The type of pydantic's error where settings do not go together."""
@@ -19,16 +19,33 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
-class Listen(Settings):
-    """Where callers reach the gateway, and how patient it is with them."""
+class Tls(Settings):
+    """The certificate of the gateway. Both files are read again on a reload."""
 
-    host: str = Field(
-        "127.0.0.1",
-        pattern=r"^[A-Za-z0-9_.:%-]+$",
-        json_schema_extra=in_words("an IP address or host name, without scheme and port"),
-        description="Address to listen on.",
+    certificate: File | None = Field(
+        None,
+        description="File with the certificate and its chain, in PEM. Default: none; callers speak plain HTTP.",
     )
+    key: File | None = Field(
+        None, description="File with the certificate's private key, in PEM, not encrypted. Needed with a certificate."
+    )
+
+
+class Listen(Settings):
+    """Where callers reach the gateway, who may, and how patient it is with them."""
+
+    host: Host = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    keys_file: File | None = Field(
+        None,
+        description="File with the keys of those who may call; it is read again on a reload. "
+        "Default: none; whoever reaches the gateway may call.",
+    )
+    open: bool = Field(
+        False,  # noqa: FBT003 - a default, not an argument
+        description="Whether to listen beyond this machine without `keys_file`, for whoever reaches the address.",
+    )
+    tls: Tls = Field(Tls(), description="The certificate of the gateway, for HTTPS.")
     body_timeout_seconds: Seconds = Field(
         60, description="How long a caller may take to send a body before it is refused with 408."
     )
@@ -44,6 +61,18 @@ class Listen(Settings):
         "model again.",
     )
     keepalive_seconds: Seconds = Field(75, description="How long an idle connection of a caller is kept open.")
+
+
+class Admin(Settings):
+    """An address of their own for `/livez`, `/readyz`, `/metrics` and `/status`."""
+
+    host: Host | None = Field(None, description="Address to listen on. Default: `listen.host`.")
+    port: int | None = Field(
+        None,
+        ge=0,
+        le=65_535,
+        description="Port to listen on; 0 takes a free one. Default: none; these paths are answered where callers are.",
+    )
 
 
 class Aws(Settings):
@@ -228,6 +257,7 @@ class Config(Settings):
     model_config = ConfigDict(title="sagemaker-gateway config")
 
     listen: Listen = Field(Listen(), description="Where callers reach the gateway.")
+    admin: Admin = Field(Admin(), description="Where operators reach the gateway.")
     aws: Aws = Field(description="Which AWS the endpoints live in.")
     drain: Drain = Field(Drain(), description="How the gateway goes away after SIGTERM.")
     log: Log = Field(Log(), description="What is logged.")

@@ -1,9 +1,11 @@
 """The forms that the values of settings may take."""
 
+import re
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 SAGEMAKER_NAME = r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
@@ -12,10 +14,18 @@ SAGEMAKER_NAME = r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 """
 
+MAX_NAME = 63
+"""Its greatest length."""
+
 
 def in_words(wanted: str) -> dict[str, JsonValue]:
     """What a pattern asks for, in words; editors show it, and so do our own messages."""
     return {"patternErrorMessage": wanted}
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is a `Name`."""
+    return len(text) <= MAX_NAME and re.fullmatch(SAGEMAKER_NAME, text) is not None
 
 
 def _check_host(url: str) -> str:
@@ -30,10 +40,25 @@ def _check_host(url: str) -> str:
     return url
 
 
+def _beside(path: str, info: ValidationInfo) -> str:
+    """The path as the file means it that it stands in: `folder` in pydantic's context is where that is."""
+    folder: Path | None = (info.context or {}).get("folder")
+    return path if folder is None else str(folder / path)
+
+
+File = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_beside)]
+"""A path of a file, relative to the file that it stands in."""
+Host = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_.:%-]+$",
+        json_schema_extra=in_words("an IP address or host name, without scheme and port"),
+    ),
+]
 Name = Annotated[
     str,
     Field(
-        max_length=63,
+        max_length=MAX_NAME,
         pattern=SAGEMAKER_NAME,
         json_schema_extra=in_words("a name of at most 63 letters, digits and hyphens, without a hyphen at either end"),
     ),

@@ -96,8 +96,13 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def parse(text: str) -> Tree:
-    """Read one YAML document. Never raises: what is wrong with it stands in the tree's `problems`."""
+def parse(text: str, wanted: str = "a mapping with aws and endpoints") -> Tree:
+    """Read one YAML document. Never raises: what is wrong with it stands in the tree's `problems`.
+
+    Args:
+        text: the document.
+        wanted: what an empty one lacks, in words.
+    """
     tree = Tree()
     try:
         loader: Any = _Loader(text)
@@ -118,7 +123,7 @@ def parse(text: str) -> Tree:
         tree.refuse((), _spot(loader.get_mark()), "something that cannot be read", "YAML")
     else:
         if node is None:
-            tree.refuse((), (1, 1), "an empty file", "a mapping with aws and endpoints")
+            tree.refuse((), (1, 1), "an empty file", wanted)
         else:
             tree.value = _build(tree, (), node, _spot(node.start_mark))
     return tree

@@ -55,7 +55,7 @@ class Signer:
     def __init__(self, *, method: str, url: str, region: str, service: str = "sagemaker") -> None:
         parts = urlsplit(url)
         self._host = _host(url)
-        self._prefix = f"{method.upper()}\n{_canonical_path(parts.path)}\n{_canonical_query(parts.query)}\n"
+        self._prefix = f"{method.upper()}\n{canonical_path(parts.path)}\n{canonical_query(parts.query)}\n"
         self._scope_tail = f"/{region}/{service}/aws4_request"
         self._region = region
         self._service = service
@@ -112,11 +112,16 @@ class Signer:
     def _signing_key(self, credentials: Credentials, day: str) -> bytes:
         identity = (day, credentials.access_key_id, credentials.secret_access_key)
         if identity != self._key[0]:
-            key = f"AWS4{credentials.secret_access_key}".encode()
-            for part in (day, self._region, self._service, "aws4_request"):
-                key = hmac.digest(key, part.encode(), "sha256")
-            self._key = (identity, key)
+            self._key = (identity, signing_key(credentials.secret_access_key, day, self._region, self._service))
         return self._key[1]
+
+
+def signing_key(secret_access_key: str, day: str, region: str, service: str) -> bytes:
+    """The key that signs on one day (`YYYYMMDD`), in one region, for one service."""
+    key = f"AWS4{secret_access_key}".encode()
+    for part in (day, region, service, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
 
 
 def _host(url: str) -> str:
@@ -129,7 +134,7 @@ def _host(url: str) -> str:
     return host
 
 
-def _canonical_path(path: str) -> str:
+def canonical_path(path: str) -> str:
     """The path without dot segments and doubled slashes, encoded once more."""
     segments: list[str] = []
     for segment in path.split("/"):
@@ -142,6 +147,7 @@ def _canonical_path(path: str) -> str:
     return quote(first + "/".join(segments) + last, safe="/~")
 
 
-def _canonical_query(query: str) -> str:
+def canonical_query(query: str) -> str:
+    """The pairs of a query in order, each as it was encoded, with an equals sign."""
     pairs = sorted(pair.partition("=")[::2] for pair in query.split("&")) if query else []
     return "&".join(f"{key}={value}" for key, value in pairs)

@@ -1,0 +1,62 @@
+"""What a caller asks for, as the headers of the request say it."""
+
+import re
+from dataclasses import dataclass
+
+from aiohttp import HttpVersion11, web
+
+from gateway.errors import BAD_REQUEST, Refusal
+from gateway.models import Headers, Operation
+from gateway.sagemaker.parts import asked_of_the_model, wants_frames
+from gateway.sagemaker.protocol import request_headers
+
+QUEUE_TIMEOUT = "X-Gateway-Queue-Timeout"
+"""How many seconds a caller is going to wait for a permit, if it says so; never longer than the config lets it."""
+
+INVOCATION_ID = "amz-sdk-invocation-id"
+"""The same for all attempts of one call of an AWS SDK."""
+
+LONGEST_ID = 128
+_SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a caller asks for.
+
+    Attributes:
+        headers: those that go to SageMaker.
+        frames: whether a stream is to go back in SageMaker's frames; None where the answer is no stream.
+        patience: how many seconds the caller is going to wait for a permit; None where it does not say.
+        invocation_id: that of the SDK call, of which this may be a retry; None where there is none.
+    """
+
+    headers: Headers
+    frames: bool | None
+    patience: float | None
+    invocation_id: str | None
+
+
+def read_headers(request: web.BaseRequest, operation: Operation) -> Asked:
+    """What the request asks for.
+
+    Raises:
+        Refusal: it cannot be sent like this.
+    """
+    items, frames = request.headers.items(), None
+    if operation.streams:
+        if request.version < HttpVersion11:
+            raise Refusal(BAD_REQUEST, "A stream needs HTTP/1.1: before it, a cut looks like an end.")
+        frames = wants_frames(request.headers)
+    headers = request_headers(operation, asked_of_the_model(request.headers) if frames is False else items)
+    given = request.headers.get(INVOCATION_ID)
+    known = given is not None and 0 < len(given) <= LONGEST_ID
+    return Asked(headers, frames, _patience(request.headers.get(QUEUE_TIMEOUT)), given if known else None)
+
+
+def _patience(given: str | None) -> float | None:
+    if given is None:
+        return None
+    if not _SECONDS.fullmatch(given):
+        raise Refusal(BAD_REQUEST, f"{QUEUE_TIMEOUT} is a number of seconds such as 10 or 2.5.")
+    return float(given)
