@@ -5,6 +5,7 @@ The map, in the order in which a request meets the rooms; `proxy` is the story, 
 * `cli`: the commands; `serve` is the process
 * `app`: introduces the parts to each other, opens and closes them in order
 * `assembly`: puts the endpoints of the config together; `endpoint`: all that is known of one
+* `listener`: where callers connect: what of HTTP is let in, and how many, how slow and how large it may be
 * `proxy`: the data path: route, read the body, admit, call, answer, record
 * `callers`: who calls, and whether they may; `access`: their keys and our certificate, read anew on demand; `tls`: it
 * `visit`: what becomes known of one request on its way; `roster`: who is here
@@ -13,6 +14,7 @@ The map, in the order in which a request meets the rooms; `proxy` is the story, 
 * `body`: a caller's body, bounded and timed; `buffers`: the memory for all of them
 * `flights`: one run for one SDK call, however often it is sent
 * `admission`: a permit for one caller: of which endpoint, now or when it is their turn
+* `forecast`: what a caller is told who gets none: why, and when one is to be expected
 * `limiter`: permits and the queue of one endpoint; `turn`: the awaiting that goes with it
 * `balance`: whose turn it is among several endpoints, by weight
 * `pace`: how long calls take, and so how long a caller is going to wait

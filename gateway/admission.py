@@ -1,22 +1,17 @@
 """A permit for one caller: of which endpoint, now or when it is their turn."""
 
 from collections.abc import Iterable, Mapping
-from random import random
 from time import monotonic
 
 from gateway.balance import Balance
 from gateway.endpoint import Endpoint
-from gateway.errors import LONG_WAIT, NO_CAPACITY, QUEUE_FULL, QUEUE_TIMEOUT, UNREACHABLE, Refusal
-from gateway.limiter import Limiter, Permit
+from gateway.errors import NO_CAPACITY, UNREACHABLE, Refusal
+from gateway.forecast import Forecast
+from gateway.limiter import Permit
 from gateway.models import Failover, Unseen
 from gateway.roster import Roster
 from gateway.router import Match, Tier
 from gateway.turn import Turn
-
-JITTER = 0.2
-"""How much of Retry-After is left to chance, so that callers do not come back in step."""
-
-NO_ROOM = "The call was not sent: try again later."
 
 
 class _MoveOnError(Exception):
@@ -97,6 +92,17 @@ class Admission:
         """How long the caller is going to wait yet."""
         return self._began + self._patience() - monotonic()
 
+    def check(self) -> None:
+        """Look whether it is certain already that there is no room.
+
+        Raises:
+            Refusal: all permits are taken, and all queues are full.
+        """
+        limiters = [self._endpoints[name].limiter for name in self._match.endpoints]
+        full = all(limiter.full(self._match.route) and not limiter.free for limiter in limiters)
+        if full and self._match.operation.takes_permit:
+            raise self._forecast().full()
+
     async def admit(self) -> tuple[Endpoint, Permit | None]:
         """An endpoint and a permit of it; an operation that takes none gets none.
 
@@ -112,7 +118,7 @@ class Admission:
                 return found
             if not self._skips(self._tiers[0]):
                 if self._forsaken(self._tiers[0]):
-                    raise self._too_long()  # as many as may are trying, and nobody gets through
+                    raise self._forecast().too_long()  # as many as may are trying, and nobody gets through
                 try:
                     return await self._wait(self._tiers[0])
                 except _MoveOnError:
@@ -171,8 +177,8 @@ class Admission:
         """The permit that comes free first."""
         there = {self._endpoints[name].limiter: self._endpoints[name] for name in tier}
         returns = self._returns and any(endpoint.settings.queue.max_waiting for endpoint in there.values())
-        if not returns:
-            self._check_place(there)
+        if not returns and (refusal := self._forecast().turned_back(self.seconds_left())) is not None:
+            raise _NoPlaceError(refusal)
         turn: Turn[Permit] = Turn(there, self._match.route)
 
         def look() -> None:
@@ -186,47 +192,13 @@ class Admission:
             if not turn.over:
                 limiter.enqueue(turn, since=self._came if self._again else None)
         try:
-            permit = await turn.wait(self.seconds_left(), self._too_long)
+            permit = await turn.wait(self.seconds_left(), lambda: self._forecast().too_long())
             return there[permit.limiter], permit
         finally:
             for endpoint in there.values():
                 endpoint.health.watchers.pop(look, None)
             self._roster.turns.discard(turn)
             self.waited = (self.waited or 0.0) + monotonic() - joined
-
-    def _check_place(self, there: Mapping[Limiter, Endpoint]) -> None:
-        """Turn back who would find no place, or wait in vain."""
-        if all(limiter.full(self._match.route) for limiter in there):
-            raise _NoPlaceError(self._full())
-        expected = self._expected_wait(there.values())
-        if expected is not None and expected > self.seconds_left():
-            raise _NoPlaceError(
-                Refusal(
-                    LONG_WAIT,
-                    f"A permit of {self._names()} is expected in {expected:.0f} s, and this call waits "
-                    f"{self._patience():g} s at most. {NO_ROOM}",
-                    retry_after=self._jittered(expected),
-                )
-            )
-
-    def _expected_wait(self, endpoints: Iterable[Endpoint]) -> float | None:
-        """In how many seconds somebody who comes now gets a permit; None where nobody knows."""
-        waits = []
-        for endpoint in endpoints:
-            limiter = endpoint.limiter
-            wait = endpoint.pace.wait(limiter.ahead(self._match.route), limiter.capacity)
-            if wait is None or endpoint.health.cause is not None:
-                return None
-            waits.append(wait)
-        return min(waits)
-
-    def _retry_after(self) -> float | None:
-        """When to come back: as soon as a permit is expected."""
-        expected = self._expected_wait(self._endpoints[name] for name in self._tiers[0])
-        return None if expected is None else self._jittered(expected)
-
-    def _jittered(self, seconds: float) -> float:
-        return seconds * (1 - JITTER + 2 * JITTER * random())  # noqa: S311 - spreads callers, guards nothing
 
     def _skips(self, tier: Tier) -> bool:
         """Leave a tier out that takes no calls, where there is another."""
@@ -268,27 +240,8 @@ class Admission:
         longest = max(self._endpoints[name].settings.queue.timeout_seconds for name in self._match.tiers[0])
         return longest if self._limit is None else min(longest, self._limit)
 
-    def _names(self) -> str:
-        names = self._match.endpoints
-        return f"endpoint {names[0]}" if len(names) == 1 else f"the endpoints {', '.join(names)}"
-
-    def _full(self) -> Refusal:
-        waiting = max(self._endpoints[name].limiter.waiting for name in self._tiers[0])
-        return Refusal(
-            QUEUE_FULL,
-            f"All permits of {self._names()} are taken, and {waiting} callers wait already, as many as may. {NO_ROOM}",
-            retry_after=self._retry_after(),
-        )
-
-    def _too_long(self) -> Refusal:
-        causes = {self._endpoints[name].health.cause for name in self._tiers[0]}
-        waited = f"within {self._patience():g} s"
-        if None in causes:
-            text = f"No instance of {self._names()} came free {waited}. {NO_ROOM}"
-            return Refusal(QUEUE_TIMEOUT, text, retry_after=self._retry_after())
-        if NO_CAPACITY in causes:
-            return Refusal(NO_CAPACITY, f"SageMaker had no capacity for {self._names()} {waited}. {NO_ROOM}")
-        return Refusal(UNREACHABLE, f"SageMaker cannot be reached for {self._names()}, call after call. {NO_ROOM}")
+    def _forecast(self) -> Forecast:
+        return Forecast(self._match, self._tiers[0], self._endpoints, self._patience())
 
 
 def _without(tiers: tuple[Tier, ...], names: Iterable[str]) -> tuple[Tier, ...]:

@@ -1,11 +1,12 @@
 """Introduces the parts to each other, opens and closes them in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from ssl import SSLContext
+from typing import TypeAlias
 
 from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
@@ -21,8 +22,10 @@ from gateway.config import Config, Listen
 from gateway.config.rules import OPS_PATHS
 from gateway.endpoint import Endpoint
 from gateway.limiter import Limiter
+from gateway.listener import Limits, open_listener
 from gateway.log import access_log
 from gateway.metrics import Metrics
+from gateway.models import Record
 from gateway.proxy import Proxy
 from gateway.roster import Roster
 from gateway.router import Router
@@ -38,8 +41,8 @@ from gateway.views import described, readings
 LAST_SECONDS = 2.0
 """How long what was cut off may take to tell its callers, before connections are closed."""
 
-BACKLOG = 4096
-"""Connections that the kernel keeps until they are accepted: a burst of thousands of callers loses none."""
+Hooks: TypeAlias = tuple[Callable[[Record], None], ...]
+"""Who is told of each request once it is over."""
 
 
 class StartError(Exception):
@@ -130,11 +133,12 @@ async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterat
             operations=[operation.name for operation in OPERATIONS],
             errors=ERROR_CODES,
         )
+        hooks: Hooks = (metrics, access_log(log))
         proxy = Proxy(
             router=Router(config, OPERATIONS, INVOKE_ENDPOINT),
             endpoints=endpoints,
             upstream=upstream,
-            hooks=(metrics, access_log(log)),
+            hooks=hooks,
             body_seconds=config.listen.body_timeout_seconds,
             roster=roster,
             join_retries=config.listen.join_retries,
@@ -152,7 +156,7 @@ async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterat
             },
             version=__version__,
         )
-        async with _listen(config, access, proxy, admin) as (url, admin_url):
+        async with _listen(config, access, hooks, proxy, admin) as (url, admin_url):
             limiters = {name: endpoint.limiter for name, endpoint in endpoints.items()}
             yield Gateway(url, admin_url, limiters, config, roster, access, log, readiness)
 
@@ -179,7 +183,9 @@ async def _open_endpoints(
 
 
 @asynccontextmanager
-async def _listen(config: Config, access: Access, proxy: Proxy, admin: Admin) -> AsyncIterator[tuple[str, str]]:
+async def _listen(
+    config: Config, access: Access, hooks: Hooks, proxy: Proxy, admin: Admin
+) -> AsyncIterator[tuple[str, str]]:
     """Open listeners: the URL of callers, and that of operators."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
@@ -189,15 +195,15 @@ async def _listen(config: Config, access: Access, proxy: Proxy, admin: Admin) ->
     listen, port = config.listen, config.admin.port
     if port is None:
         async with _listener(
-            handle, listen, "listen", host=listen.host, port=listen.port, context=access.context
+            handle, hooks, listen, "listen", host=listen.host, port=listen.port, context=access.context
         ) as url:
             yield url, url
     else:
         host = config.admin.host or listen.host
         async with (
-            _listener(admin.handle, listen, "admin", host=host, port=port, context=None) as admin_url,
+            _listener(admin.handle, hooks, listen, "admin", host=host, port=port, context=None) as admin_url,
             _listener(
-                proxy.handle, listen, "listen", host=listen.host, port=listen.port, context=access.context
+                proxy.handle, hooks, listen, "listen", host=listen.host, port=listen.port, context=access.context
             ) as url,
         ):
             yield url, admin_url
@@ -205,28 +211,26 @@ async def _listen(config: Config, access: Access, proxy: Proxy, admin: Admin) ->
 
 @asynccontextmanager
 async def _listener(
-    handler: Handler, listen: Listen, group: str, *, host: str, port: int, context: SSLContext | None
+    handler: Handler, hooks: Hooks, listen: Listen, group: str, *, host: str, port: int, context: SSLContext | None
 ) -> AsyncIterator[str]:
     """One open listener, whose address the config has in a group of that name; its URL."""
-    server = web.Server(
-        handler,
-        handler_cancellation=True,
-        access_log=None,
-        auto_decompress=False,
-        keepalive_timeout=listen.keepalive_seconds,
-    )
-    runner = web.ServerRunner(server, shutdown_timeout=LAST_SECONDS)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port, ssl_context=context, backlog=BACKLOG)
+    limits = Limits(keepalive_seconds=listen.keepalive_seconds)
+    async with AsyncExitStack() as stack:
         try:
-            await site.start()
+            listener = await stack.enter_async_context(
+                open_listener(
+                    handler,
+                    host=host,
+                    port=port,
+                    context=context,
+                    hooks=hooks,
+                    limits=limits,
+                    last_seconds=LAST_SECONDS,
+                )
+            )
         except OSError as error:
             raise StartError(
                 f"cannot listen on {host}:{port}: {error.strerror or error}; "
                 f"free the address, or change {group}.host or {group}.port"
             ) from error
-        shown = f"[{host}]" if ":" in host else host
-        yield f"{'https' if context else 'http'}://{shown}:{site.port}"
-    finally:
-        await runner.cleanup()
+        yield listener.url

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from aiohttp import HttpVersion11, StreamReader, web
 
-from gateway.errors import BODY_TIMEOUT, TOO_LARGE, Refusal
+from gateway.errors import BAD_REQUEST, BODY_TIMEOUT, TOO_LARGE, Refusal
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -23,7 +23,8 @@ async def read_body(
         reserve: is told of bytes before they are read; it may raise a Refusal.
 
     Raises:
-        Refusal: the body is longer, or the caller slower. A declared length is refused before a byte is read.
+        Refusal: the body is longer, or the caller slower, or its chunks cannot be read. A declared length is refused
+            before a byte is read.
     """
     length = request.content_length
     if length is not None and length > limit:
@@ -31,7 +32,7 @@ async def read_body(
     if length is not None:
         reserve(length)
     content = request.content
-    if content.is_eof():
+    if content.is_eof() and content.exception() is None:
         body = content.read_nowait()
         if len(body) > limit:
             raise _too_large(limit)
@@ -47,6 +48,10 @@ async def read_body(
     except TimeoutError:
         raise Refusal(
             BODY_TIMEOUT, f"The body did not arrive within {seconds:g} s: send it faster, or in a smaller request."
+        ) from None
+    except web.RequestPayloadError:
+        raise Refusal(
+            BAD_REQUEST, "The body's chunks cannot be read (RFC 9112, section 7.1): its length, or its end, is wrong."
         ) from None
 
 

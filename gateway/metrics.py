@@ -25,7 +25,7 @@ UNKNOWN = "_unknown"
 
 OTHER_CODE = "_other"
 # 499 is a caller that hung up before the answer, as NGINX counts it.
-CODES = (200, 400, 403, 404, 405, 408, 413, 415, 424, 429, 499, 500, 502, 503, 504, 530)
+CODES = (200, 400, 403, 404, 405, 408, 413, 415, 417, 424, 429, 499, 500, 501, 502, 503, 504, 505, 530)
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 75, 120, 300, 600)
 """Seconds. They reach past SageMaker's limit of 60."""
 

@@ -119,6 +119,8 @@ class Proxy:
             raise leaving()
         asked = read_headers(request, match.operation)
         match = self._router.narrow(match, asked.headers)
+        if "Expect" in request.headers:  # its sender asks first: not for a body that is to be refused
+            Admission(match, self._endpoints, self._balances[match.route], self._roster).check()
         with self._roster.reading():
             body, digest = await read_body(
                 request,

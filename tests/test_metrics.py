@@ -28,7 +28,7 @@ OPERATIONS = ("InvokeEndpoint", "InvokeEndpointAsync")
 ERRORS = ("ModelError", "ThrottlingException", "_other")
 FAILOVERS = ("unreachable", "throttled", "not_ready", "no_capacity", "credentials", "queue_full")
 CODES = [
-    *map(str, (200, 400, 403, 404, 405, 408, 413, 415, 424, 429, 499, 500, 502, 503, 504, 530)),
+    *map(str, (200, 400, 403, 404, 405, 408, 413, 415, 417, 424, 429, 499, 500, 501, 502, 503, 504, 505, 530)),
     "_other",
 ]
 BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 75, 120, 300, 600, float("inf")]

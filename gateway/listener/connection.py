@@ -1,0 +1,266 @@
+"""One connection of a caller: aiohttp's, with bounds on time and size, and an answer of ours to what it cannot read."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+from uuid import uuid4
+
+from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
+
+from gateway.errors import INTERNAL, PROXY_NAME, Refusal, Row
+from gateway.listener.limits import Crowd, Limits
+from gateway.listener.strict import malformed, too_long
+
+CROWDED = Row("crowded", 503, "ServiceUnavailable", "connection_limit_reached", 1)
+
+TURNED_AWAY_SECONDS = 1.0
+"""How long a caller who was turned away may take to read why."""
+
+HANG_UP_SECONDS = 1.0
+"""How often a caller is looked after who is not read from."""
+
+_CLOSED = frozenset({7, 8, 9, 11})
+"""TCP_CLOSE, TCP_CLOSE_WAIT, TCP_LAST_ACK and TCP_CLOSING of Linux's tcp_states.h: the other end sends no more."""
+
+
+class Connection(web.RequestHandler):
+    """One connection of a caller.
+
+    Args:
+        server: aiohttp's name of the listener.
+        loop: the event loop.
+        crowd: all connections.
+        limits: the bounds.
+        refuse: makes an answer of a refusal, and tells log and metrics.
+        options: what aiohttp is told besides.
+    """
+
+    __slots__ = (
+        "_content",
+        "_crowd",
+        "_head_bytes",
+        "_head_since",
+        "_limits",
+        "_look_timer",
+        "_over",
+        "_refuse",
+        "_send_timer",
+        "_too_long",
+        "_unsent",
+        "_wire",
+    )
+
+    def __init__(
+        self,
+        server: web.Server,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        crowd: Crowd,
+        limits: Limits,
+        refuse: Callable[[web.BaseRequest, Refusal], web.Response],
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            keepalive_timeout=limits.keepalive_seconds,
+            lingering_time=limits.linger_seconds,
+            max_line_size=limits.line_bytes,
+            max_field_size=limits.field_bytes,
+            max_headers=limits.headers,
+            **options,
+        )
+        self._crowd = crowd
+        self._limits = limits
+        self._refuse = refuse
+        self._wire: asyncio.Transport | None = None  # aiohttp forgets its own when it has closed it, but not sent all
+        self._content: StreamReader = EMPTY_PAYLOAD  # of the last request
+        self._over = True  # it is answered
+        self._head_since: float | None = None
+        self._head_bytes = 0
+        self._too_long = False
+        self._unsent = 0
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._send_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A caller has come."""
+        wire = cast("asyncio.Transport", transport)
+        if not self._crowd.admit(self):
+            farewell = TurnedAway()
+            wire.set_protocol(farewell)
+            farewell.connection_made(wire)
+            return
+        super().connection_made(wire)
+        # An answer is over when the kernel has it. Else what nobody reads could outlive its request unseen.
+        wire.set_write_buffer_limits(high=1, low=0)
+        self._wire = wire
+        self._head_since = self._loop.time()
+        self._look_in(self._limits.head_seconds)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The caller has gone, or was made to."""
+        self._crowd.forget(self)
+        for timer in (self._look_timer, self._send_timer):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Something came, or, where it is empty, what came before is to be looked at again."""
+        in_head = bool(data) and self._over and self._content.is_eof()
+        if in_head and self._head_since is None:
+            self._head_since = self._loop.time()
+            if self._look_timer is None:
+                self._look_in(self._limits.head_seconds)
+        super().data_received(data)
+        if data and not self._over and self._wire is not None and not self._wire.is_reading():
+            self._look_after_silent_caller()
+        if self._messages:
+            if not isinstance(self._messages[-1][0], RawRequestMessage):
+                self._break_body()
+        elif in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._limits.head_bytes and not self._too_long:
+                self._too_long = True
+                super().data_received(b"\0")  # wrong anywhere in a head: aiohttp goes the way of what cannot be read
+
+    def begin(self, content: StreamReader) -> None:
+        """A request has come, and it is its turn."""
+        self._over, self._content = False, content
+        self._head_since, self._head_bytes = None, 0
+        self._crowd.work(self)
+        if self._wire is not None and not self._wire.is_reading():
+            self._look_after_silent_caller()
+
+    def end(self) -> None:
+        """It is answered."""
+        self._over = True
+        self._crowd.rest(self)
+
+    def leave(self) -> bool:
+        """Close at once, unless a request has come meanwhile; whether it did."""
+        if self._messages:
+            return False
+        self.force_close()
+        return True
+
+    def pause_writing(self) -> None:
+        """The caller takes less than it is given."""
+        super().pause_writing()
+        self._unsent = self._left()
+        self._send_timer = self._loop.call_later(self._limits.stall_seconds, self._check_sending)
+
+    def resume_writing(self) -> None:
+        """It has taken all of it."""
+        super().resume_writing()
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what could not be read, or where a handler failed."""
+        if isinstance(exc, HttpProcessingError):
+            limit = self._limits.head_bytes
+            return self._refuse(request, too_long("The head", limit) if self._too_long else malformed(exc))
+        self.log_exception("Error %s handling %s: %s", status, request.rel_url.raw_path, message, exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun: all that can be done is to cut it off")
+        return self._refuse(request, Refusal(INTERNAL, "The gateway failed on this request; its log says why."))
+
+    def _break_body(self) -> None:
+        """Something that cannot be read came in the middle of a body. aiohttp would let its reader wait for ever."""
+        content = self._messages[-2][1] if len(self._messages) > 1 else self._content
+        if not content.is_eof():
+            content.set_exception(web.RequestPayloadError())
+            content.feed_eof()
+
+    def _look_in(self, seconds: float) -> None:
+        self._look_timer = self._loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """See whether a head takes too long, or a caller has gone who is not read from."""
+        self._look_timer = None
+        if self._head_since is not None:
+            left = self._head_since + self._limits.head_seconds - self._loop.time()
+            if left <= 0:
+                self._crowd.slow += 1
+                self.force_close()
+            else:
+                self._look_in(left)
+        elif not self._over and self._wire is not None and not self._wire.is_reading():
+            self._look_after_silent_caller()
+
+    def _look_after_silent_caller(self) -> None:
+        """Where many requests wait behind one another, nothing is read, and so a hang-up is not seen either."""
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+            self._look_timer = None
+        if self._wire is not None and _hung_up(self._wire):
+            self.force_close()
+        else:
+            self._look_in(HANG_UP_SECONDS)
+
+    def _check_sending(self) -> None:
+        self._send_timer = None
+        if self._wire is None:
+            return
+        left = self._left()
+        if left >= self._unsent:
+            self._crowd.stalled += 1
+            self._wire.abort()
+        else:
+            self._unsent = left
+            self._send_timer = self._loop.call_later(self._limits.stall_seconds, self._check_sending)
+
+    def _left(self) -> int:
+        return self._wire.get_write_buffer_size() if self._wire is not None else 0
+
+
+class TurnedAway(asyncio.Protocol):
+    """A connection too many. It is told so at once, whatever it sends, and closed.
+
+    A 503 with Retry-After is what AWS SDKs and load balancers try again by themselves; of a connection that is closed
+    without a word nobody knows whether a model ran.
+    """
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say it."""
+        wire = cast("asyncio.Transport", transport)
+        refusal = Refusal(CROWDED, "The gateway has as many connections as it may: the call was not sent, try again.")
+        status, headers, body = refusal.wire(str(uuid4()))
+        headers += [("Server", PROXY_NAME), ("Content-Length", str(len(body))), ("Connection", "close")]
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        wire.write(f"HTTP/1.1 {status} Service Unavailable\r\n{lines}\r\n".encode() + body)
+        if wire.can_write_eof():
+            wire.write_eof()
+        # Closed while something of the caller is unread, the connection would be reset, and the answer lost.
+        self._end = asyncio.get_running_loop().call_later(TURNED_AWAY_SECONDS, wire.abort)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It is gone."""
+        del exc
+        self._end.cancel()
+
+
+def _hung_up(transport: asyncio.Transport) -> bool:
+    """Whether the kernel knows that the other end has closed, where it tells."""
+    connection = transport.get_extra_info("socket")
+    option = getattr(socket, "TCP_INFO", None)
+    if connection is None or option is None:
+        return False
+    try:
+        state: int = connection.getsockopt(socket.IPPROTO_TCP, option, 1)[0]
+    except OSError:
+        return True
+    return state in _CLOSED

@@ -1,0 +1,118 @@
+"""How many connections there may be, how slow and how large what comes on them; and who goes when they are too many."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of one connection, and of all of them. Bodies are bounded by who reads them.
+
+    Attributes:
+        connections: how many may be open at once.
+        head_seconds: how long a request line with its headers may take from its first byte on; and a new connection to
+            its first request.
+        keepalive_seconds: how long a connection may idle between two requests.
+        stall_seconds: how long a caller may take nothing of an answer.
+        linger_seconds: how long what is left of a refused body is read and thrown away, so that its sender reads the
+            refusal instead of being reset (RFC 9112, section 9.6).
+        line_bytes: longest request target.
+        field_bytes: longest header, name and value together.
+        headers: how many of them, trailers included.
+        head_bytes: longest request line and headers together.
+    """
+
+    connections: int = 10_000
+    head_seconds: float = 10.0
+    keepalive_seconds: float = 75.0
+    stall_seconds: float = 60.0
+    linger_seconds: float = 10.0
+    line_bytes: int = 8190
+    field_bytes: int = 8190
+    headers: int = 128
+    head_bytes: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """What has become of the connections so far.
+
+    Attributes:
+        open: how many are.
+        idle: how many of these have no request.
+        refused: were turned away with 503, because none of the others was idle.
+        evicted: were closed while they were idle, to make room.
+        slow: were closed because a head took too long, or never came.
+        stalled: were cut off because nobody took the answer.
+    """
+
+    open: int
+    idle: int
+    refused: int
+    evicted: int
+    slow: int
+    stalled: int
+
+
+class Guest(Protocol):
+    """A connection."""
+
+    def leave(self) -> bool:
+        """Close at once, unless a request has come meanwhile; whether it did."""
+
+
+class Crowd:
+    """Who is connected. One more than may be takes the place of whoever has been idle longest.
+
+    So a flood of connections that ask for nothing does not keep out who asks for something, a probe of `/livez` least
+    of all; clients know that an idle connection may end. Only where all are busy is a newcomer turned away.
+
+    Args:
+        limit: how many may be connected.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: set[Guest] = set()
+        self._idle: dict[Guest, None] = {}  # in the order in which they became so
+        self._refused = 0
+        self._evicted = 0
+        self.slow = 0
+        self.stalled = 0
+
+    def statistics(self) -> Connections:
+        """What has become of them so far."""
+        return Connections(
+            len(self._open), len(self._idle), self._refused, self._evicted, slow=self.slow, stalled=self.stalled
+        )
+
+    def admit(self, guest: Guest) -> bool:
+        """Let a newcomer in, who is idle at first; whether there is room."""
+        if len(self._open) >= self._limit and not self._evict():
+            self._refused += 1
+            return False
+        self._open.add(guest)
+        self._idle[guest] = None
+        return True
+
+    def work(self, guest: Guest) -> None:
+        """One of them has a request."""
+        self._idle.pop(guest, None)
+
+    def rest(self, guest: Guest) -> None:
+        """It is answered."""
+        if guest in self._open:
+            self._idle[guest] = None
+
+    def forget(self, guest: Guest) -> None:
+        """One of them has gone."""
+        self._open.discard(guest)
+        self._idle.pop(guest, None)
+
+    def _evict(self) -> bool:
+        for guest in self._idle:
+            if guest.leave():
+                self.forget(guest)
+                self._evicted += 1
+                return True
+        return False

@@ -1,0 +1,144 @@
+"""The listener: connections in, requests that can be relied on out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from ssl import SSLContext
+from typing import Any, TypeAlias, cast
+
+from aiohttp import HttpVersion11, StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.web_protocol import ERROR
+from multidict import CIMultiDict
+from yarl import URL
+
+from gateway.errors import PROXY_NAME, Refusal
+from gateway.listener.connection import Connection
+from gateway.listener.limits import Connections, Crowd, Limits
+from gateway.listener.strict import Request, check
+from gateway.models import Record
+from gateway.visit import Visit
+
+BACKLOG = 4096
+"""Connections that the kernel keeps until they are accepted: a burst of thousands of callers loses none."""
+
+UNREADABLE = ERROR._replace(method="-", path="-", url=URL("-", encoded=True), version=HttpVersion11)
+"""What stands for a request that could not be read."""
+
+Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Listener(web.Server):
+    """Takes connections, refuses what is no request, and hands on what is.
+
+    Args:
+        handler: answers requests.
+        hooks: who is told of those that were refused here.
+        limits: the bounds.
+    """
+
+    def __init__(self, handler: Handler, *, hooks: Iterable[Callable[[Record], None]], limits: Limits) -> None:
+        super().__init__(self._handle, request_factory=self._begin, handler_cancellation=True)
+        self._answer = handler
+        self._hooks = tuple(hooks)
+        self._crowd = Crowd(limits.connections)
+        self._limits = limits
+        self.url = ""
+        """Where it is."""
+
+    def __call__(self) -> Connection:
+        """A connection that comes."""
+        options: dict[str, Any] = {"access_log": None, "auto_decompress": False}
+        return Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            crowd=self._crowd,
+            limits=self._limits,
+            refuse=self._refuse,
+            **options,
+        )
+
+    def statistics(self) -> Connections:
+        """What has become of the connections so far."""
+        return self._crowd.statistics()
+
+    def _begin(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: "asyncio.Task[None]",
+    ) -> Request:
+        cast("Connection", protocol).begin(payload)
+        if message is ERROR:
+            message = UNREADABLE
+        return Request(message, payload, protocol, writer, task, task.get_loop())
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            if request.transport is None:
+                raise asyncio.CancelledError  # it had waited behind others, and its caller has gone
+            check(cast("Request", request), self._limits.head_bytes)
+            return await self._answer(request)
+        except Refusal as refusal:
+            return self._refuse(request, refusal)
+        finally:
+            cast("Connection", request.protocol).end()
+
+    def _refuse(self, request: web.BaseRequest, refusal: Refusal) -> web.Response:
+        """The answer, which is the last one on its connection. It is recorded like any other."""
+        visit = Visit.begin(request)
+        answer = visit.refuse(refusal)
+        record = visit.record(answer.status, answer)
+        for hook in self._hooks:
+            try:
+                hook(record)
+            except Exception as error:  # noqa: BLE001 - it must not cost the caller an answer
+                task = {"message": "a hook failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(task)
+        headers = CIMultiDict(answer.headers)
+        headers["Server"] = PROXY_NAME
+        headers.update(visit.marks(answer))
+        response = web.Response(status=answer.status, headers=headers, body=answer.body)
+        response.force_close()
+        return response
+
+
+@asynccontextmanager
+async def open_listener(
+    handler: Handler,
+    *,
+    host: str,
+    port: int,
+    context: SSLContext | None = None,
+    hooks: Iterable[Callable[[Record], None]] = (),
+    limits: Limits = Limits(),  # noqa: B008 - it is frozen
+    last_seconds: float = 2.0,
+) -> AsyncIterator[Listener]:
+    """A listener that is closed at the end.
+
+    Args:
+        handler: answers requests.
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
+        context: the certificate, for HTTPS.
+        hooks: who is told of requests that were refused here.
+        limits: the bounds.
+        last_seconds: how long open requests may take at the end.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    listener = Listener(handler, hooks=hooks, limits=limits)
+    runner = web.ServerRunner(listener, shutdown_timeout=last_seconds)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, ssl_context=context, backlog=BACKLOG)
+        await site.start()
+        shown = f"[{host}]" if ":" in host else host
+        listener.url = f"{'https' if context else 'http'}://{shown}:{site.port}"
+        yield listener
+    finally:
+        await runner.cleanup()

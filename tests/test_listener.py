@@ -1,0 +1,227 @@
+"""The listener: slow heads, crowds, callers that do not read; bounded, told and counted (faults 18, 19 and 21)."""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack, suppress
+from typing import Any, cast
+
+import pytest
+from aiohttp import web
+
+from gateway.listener import Connections, open_listener
+from gateway.listener.limits import Crowd
+from gateway.models import Record
+from tests.doorstep import CALL, GET, LIVEZ, Gate, connected, greet, listening
+from tests.waiting import until
+
+PATIENT = 60.0
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [[], [b"GE"], [b"GET / HTTP/1.1\r\n"], [b"GET / HTTP/1.1\r\nHost: a\r\n"], [GET[:-1]]],
+    ids=["nothing", "half a method", "a line", "a header", "all but a byte"],
+)
+async def test_a_head_that_does_not_come_is_not_waited_for(parts: list[bytes]) -> None:
+    """Row 19: slow headers and empty connections are closed at the header timeout, however long others may idle."""
+    async with listening(head_seconds=0.05, keepalive_seconds=PATIENT) as listener:
+        async with connected(listener.url) as caller:
+            await caller.send(*parts)
+            rest = await caller.rest()
+        now = listener.statistics()
+
+    assert (rest, now.open, now.slow) == (b"", 0, 1)
+
+
+async def test_a_head_that_drips_is_not_waited_for() -> None:
+    """Row 19: a byte now and then does not prolong its time, on a new connection or on one that was good before."""
+    async with listening(head_seconds=0.1, keepalive_seconds=PATIENT) as listener:
+        for before in ([], [GET]):
+            async with connected(listener.url) as caller:
+                await caller.send(*before)
+                for _ in before:
+                    assert (await caller.answer()).status == 200
+                    await asyncio.sleep(0.15)  # the time of a first head is over
+                await caller.send(GET[:-2] + b"X-A: ")
+                async with asyncio.timeout(5):
+                    while not caller.reader.at_eof():
+                        with suppress(ConnectionError):
+                            await caller.send(b"a")
+                        await asyncio.sleep(0.01)
+        now = listener.statistics()
+
+    assert (now.open, now.slow) == (0, 2)
+
+
+async def test_an_idle_connection_is_kept_as_long_as_it_may() -> None:
+    """Row 21: the header timeout is not for who asks for nothing more; the keep-alive timeout is."""
+    async with listening(head_seconds=0.05, keepalive_seconds=0.3) as listener, connected(listener.url) as caller:
+        await caller.send(GET)
+        await caller.answer()
+        await asyncio.sleep(0.1)
+        end = await caller.end()
+        rest = await caller.rest()
+        now = listener.statistics()
+
+    assert (end, rest, now.slow) == ("kept", b"", 0)
+
+
+async def test_one_too_many_takes_the_place_of_the_longest_idle() -> None:
+    """Row 21: a crowd that asks for nothing keeps nobody out."""
+    async with listening(connections=2) as listener, connected(listener.url) as first:
+        await first.send(GET)
+        await first.answer()
+        async with connected(listener.url) as second:
+            await second.send(GET)
+            await second.answer()
+            async with connected(listener.url) as third:
+                await third.send(GET)
+                answer = await third.answer()
+                rest = await first.rest()
+                kept = [await second.end(), await third.end()]
+                now = listener.statistics()
+
+    assert (answer.status, rest, kept) == (200, b"", ["kept", "kept"])
+    assert (now.open, now.idle, now.evicted, now.refused) == (2, 2, 1, 0)
+
+
+def test_who_has_got_a_request_meanwhile_is_not_asked_to_leave() -> None:
+    """Row 21: then the next one goes, in the order in which they became idle."""
+
+    class Guest:
+        def __init__(self, *, leaves: bool) -> None:
+            self.leaves = leaves
+
+        def leave(self) -> bool:
+            return self.leaves
+
+    crowd = Crowd(3)
+    worked, stays, goes = Guest(leaves=True), Guest(leaves=False), Guest(leaves=True)
+    for guest in (worked, stays, goes):
+        assert crowd.admit(guest)
+    crowd.work(worked)
+    crowd.rest(worked)
+
+    assert crowd.admit(Guest(leaves=False))  # in place of `goes`
+    assert crowd.admit(Guest(leaves=False))  # in place of `worked`
+    assert not crowd.admit(Guest(leaves=True))
+    assert crowd.statistics() == Connections(open=3, idle=3, refused=1, evicted=2, slow=0, stalled=0)
+
+
+async def test_where_all_are_busy_one_too_many_is_told_so_at_once() -> None:
+    """Row 21: 503 with Retry-After for whatever it sends; those inside are served, and then there is room again."""
+    gate = Gate()
+    async with listening(gate.handle, connections=2) as listener, AsyncExitStack() as stack:
+        inside = [await stack.enter_async_context(connected(listener.url)) for _ in range(2)]
+        for caller in inside:
+            await caller.send(GET)
+        await until(lambda: gate.entered == 2)
+        async with connected(listener.url) as silent, connected(listener.url) as eager:
+            await eager.send(CALL)
+            refused = [await silent.answer(), await eager.answer()]
+            rests = [await silent.rest(), await eager.rest()]
+        gate.open()
+        served = [await caller.answer() for caller in inside]
+        async with connected(listener.url) as late:
+            await late.send(GET)
+            served.append(await late.answer())
+        now = listener.statistics()
+
+    assert [answer.status for answer in refused] == [503, 503]
+    assert {answer.headers["retry-after"] for answer in refused} == {"1"}
+    assert {answer.headers["x-amzn-errortype"] for answer in refused} == {"serviceunavailable"}
+    assert rests == [b"", b""]
+    assert [answer.status for answer in served] == [200, 200, 200]
+    assert now.refused == 2
+
+
+async def test_who_takes_nothing_of_an_answer_is_dropped() -> None:
+    """Row 18: after its time, and not before it: who takes a little now and then is slow, and gets all of it."""
+    size = 30_000_000
+
+    async def serve(_: web.BaseRequest) -> web.Response:
+        return web.Response(body=bytes(size))
+
+    async with listening(serve, stall_seconds=0.5) as listener, AsyncExitStack() as stack:
+        deaf, slow = [await stack.enter_async_context(connected(listener.url)) for _ in range(2)]
+        await deaf.send(GET)
+        await slow.send(GET)
+        await slow.reader.readuntil(b"\r\n\r\n")
+        got = 0
+        while got < size and (part := await slow.reader.read(500_000)):
+            got += len(part)
+            await asyncio.sleep(0.006)
+        await until(lambda: listener.statistics().stalled == 1)
+        await until(lambda: listener.statistics().open == 1)
+
+    assert got == size
+
+
+async def test_what_is_left_of_an_answer_does_not_stay_for_ever() -> None:
+    """Row 18: nor is a caller kept of whose last answer the kernel took nearly all, though the request is over."""
+
+    async def serve(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        transport = request.transport
+        assert transport is not None
+        while not transport.get_write_buffer_size():
+            transport.write(b"a" * 1000)
+            await asyncio.sleep(0)
+        return response
+
+    async with listening(serve, stall_seconds=0.1, keepalive_seconds=0.1) as listener, connected(listener.url) as deaf:
+        cast("asyncio.Transport", deaf.writer.transport).pause_reading()
+        await deaf.send(GET)
+        await until(lambda: listener.statistics().stalled == 1)
+        await until(lambda: listener.statistics().open == 0)
+
+
+async def test_what_cannot_be_read_is_recorded_once() -> None:
+    """One record as of any request, with nothing of what was sent in it."""
+    records: list[Record] = []
+    async with listening(records=records) as listener, connected(listener.url) as caller:
+        await caller.send(b"SECRET\r\n\r\n")
+        answer = await caller.answer()
+
+    (record,) = records
+    assert (answer.status, record.status, record.reason) == (400, 400, "bad_request")
+    assert (record.method, record.path, record.endpoint, record.remote) == ("-", "-", None, "127.0.0.1")
+    assert answer.headers["x-request-id"] == record.request_id
+    assert b"SECRET" not in answer.body
+
+
+async def test_a_hook_that_fails_costs_no_answer() -> None:
+    """The caller is refused as ever, and the loop is told."""
+    told: list[dict[str, Any]] = []
+
+    def fail(_: Record) -> None:
+        raise RuntimeError("a bug")
+
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    async with (
+        open_listener(greet, host="127.0.0.1", port=0, hooks=(fail,)) as listener,
+        connected(listener.url) as caller,
+    ):
+        await caller.send(b"?\r\n\r\n")
+        status = (await caller.answer()).status
+
+    assert (status, [str(context["exception"]) for context in told]) == (400, ["a bug"])
+
+
+async def test_a_handler_that_fails_is_a_500_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    """In the form of every refusal, recorded, with the traceback in the log and not in the answer."""
+    records: list[Record] = []
+
+    async def fail(_: web.BaseRequest) -> web.Response:
+        raise RuntimeError("a bug")
+
+    with caplog.at_level(logging.ERROR):
+        async with listening(fail, records=records) as listener, connected(listener.url) as caller:
+            await caller.send(LIVEZ)
+            answer = await caller.answer()
+
+    assert (answer.status, answer.headers["server"]) == (500, "sagemaker-gateway")
+    assert b"a bug" not in answer.body
+    assert [record.reason for record in records] == ["internal"]
+    assert [entry.exc_info is not None for entry in caplog.records] == [True]
