@@ -214,7 +214,12 @@ async def _listener(
     handler: Handler, hooks: Hooks, listen: Listen, group: str, *, host: str, port: int, context: SSLContext | None
 ) -> AsyncIterator[str]:
     """One open listener, whose address the config has in a group of that name; its URL."""
-    limits = Limits(keepalive_seconds=listen.keepalive_seconds)
+    limits = Limits(
+        connections=listen.max_connections,
+        head_seconds=listen.header_timeout_seconds,
+        keepalive_seconds=listen.keepalive_seconds,
+        stall_seconds=listen.stall_timeout_seconds,
+    )
     async with AsyncExitStack() as stack:
         try:
             listener = await stack.enter_async_context(

@@ -32,12 +32,16 @@ DENIED = Row("denied", 403, "AccessDeniedException", "http_request_denied")
 BAD_REQUEST = Row("bad_request", 400, "ValidationError", "http_request_error")
 BAD_METHOD = Row("bad_request", 405, "ValidationError", "http_request_error")
 BAD_ENCODING = Row("bad_request", 415, "ValidationError", "http_request_error")
+BAD_EXPECTATION = Row("bad_request", 417, "ValidationError", "http_request_error")
+BAD_CODING = Row("bad_request", 501, "ValidationError", "http_request_error")
+BAD_VERSION = Row("bad_request", 505, "ValidationError", "http_request_error")
 TOO_LARGE = Row("too_large", 413, "RequestEntityTooLargeException", "http_request_error")
 BODY_TIMEOUT = Row("body_timeout", 408, "RequestTimeoutException", "http_request_error")
 QUEUE_FULL = Row("queue_full", 429, "ThrottlingException", "connection_limit_reached", 1)
 QUEUE_TIMEOUT = Row("queue_timeout", 429, "ThrottlingException", "connection_limit_reached", 1)
 LONG_WAIT = Row("long_wait", 429, "ThrottlingException", "connection_limit_reached", 1)
 BUFFER_FULL = Row("buffer_full", 429, "ThrottlingException", "connection_limit_reached", 1)
+CROWDED = Row("crowded", 503, "ServiceUnavailable", "connection_limit_reached", 1)
 DRAINING = Row("draining", 503, "ServiceUnavailable", "destination_unavailable", 1)
 NO_CAPACITY = Row("no_capacity", 503, "ServiceUnavailable", "destination_unavailable", 30)
 UNREACHABLE = Row("unreachable", 503, "ServiceUnavailable", "destination_unavailable", 5)
@@ -52,12 +56,16 @@ ROWS = (
     BAD_REQUEST,
     BAD_METHOD,
     BAD_ENCODING,
+    BAD_EXPECTATION,
+    BAD_CODING,
+    BAD_VERSION,
     TOO_LARGE,
     BODY_TIMEOUT,
     QUEUE_FULL,
     QUEUE_TIMEOUT,
     LONG_WAIT,
     BUFFER_FULL,
+    CROWDED,
     DRAINING,
     NO_CAPACITY,
     UNREACHABLE,

@@ -49,6 +49,18 @@ class Listen(Settings):
     body_timeout_seconds: Seconds = Field(
         60, description="How long a caller may take to send a body before it is refused with 408."
     )
+    header_timeout_seconds: Seconds = Field(
+        10, description="How long the head of a request may take from its first byte on, and a new connection to it."
+    )
+    stall_timeout_seconds: Seconds = Field(
+        60, description="How long a caller may take nothing of an answer before its connection is cut off."
+    )
+    max_connections: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="How many connections may be open; then the one that idles longest makes room, or 503 is answered.",
+    )
     max_buffered_bytes: int = Field(
         536_870_912,
         ge=0,

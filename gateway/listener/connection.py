@@ -11,11 +11,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
-from gateway.errors import INTERNAL, PROXY_NAME, Refusal, Row
+from gateway.errors import CROWDED, INTERNAL, PROXY_NAME, Refusal
 from gateway.listener.limits import Crowd, Limits
 from gateway.listener.strict import malformed, too_long
-
-CROWDED = Row("crowded", 503, "ServiceUnavailable", "connection_limit_reached", 1)
 
 TURNED_AWAY_SECONDS = 1.0
 """How long a caller who was turned away may take to read why."""
@@ -191,7 +189,7 @@ class Connection(web.RequestHandler):
     def _look(self) -> None:
         """See whether a head takes too long, or a caller has gone who is not read from."""
         self._look_timer = None
-        if self._head_since is not None:
+        if self._head_since is not None and not self._messages:
             left = self._head_since + self._limits.head_seconds - self._loop.time()
             if left <= 0:
                 self._crowd.slow += 1

@@ -10,11 +10,7 @@ import re
 from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError, InvalidHeader, InvalidURLError, LineTooLong
 
-from gateway.errors import BAD_METHOD, BAD_REQUEST, Refusal, Row
-
-BAD_VERSION = Row("bad_request", 505, "ValidationError", "http_request_error")
-BAD_CODING = Row("bad_request", 501, "ValidationError", "http_request_error")
-BAD_EXPECTATION = Row("bad_request", 417, "ValidationError", "http_request_error")
+from gateway.errors import BAD_CODING, BAD_EXPECTATION, BAD_METHOD, BAD_REQUEST, BAD_VERSION, Refusal
 
 CONTINUE = "100-continue"
 
