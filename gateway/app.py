@@ -16,6 +16,7 @@ from gateway import __version__
 from gateway.access import Access
 from gateway.admin import Admin, Handler
 from gateway.assembly import open_endpoints
+from gateway.budget import Budget
 from gateway.buffers import Buffers
 from gateway.capacity import FleetUnknownError
 from gateway.config import Config, Listen
@@ -122,7 +123,7 @@ async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterat
     readiness, roster, access = _Readiness(), Roster(), _access(config, log)
     async with (
         open_identities(config, log) as credentials,
-        open_upstream(f"sagemaker-gateway/{__version__}") as upstream,
+        open_upstream(f"sagemaker-gateway/{__version__}", Budget()) as upstream,
         _open_endpoints(config, credentials, log) as endpoints,
     ):
         statistics = {name: endpoint.limiter.statistics for name, endpoint in endpoints.items()}

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from random import random
 from time import perf_counter
 from typing import Protocol
 
@@ -25,6 +26,9 @@ from gateway.models import Answer, Call
 
 KEEPALIVE_SECONDS = 15.0
 """Idle connections are dropped well before SageMaker drops them (at 60 s): one that dies under a request is a 424."""
+
+RETRY_SECONDS = 0.05
+"""How long it is waited before a second attempt to connect, at most: by chance, so that callers do not come in step."""
 
 STALE_CONNECTIONS = 100
 """How many idle connections may have gone stale at once, before SageMaker counts as unreachable."""
@@ -53,6 +57,16 @@ class Sink(Protocol):
         """So is a part of the body; nothing more is read before this returns."""
 
 
+class Retries(Protocol):
+    """How often may be tried again."""
+
+    def earn(self) -> None:
+        """Say that a call is made."""
+
+    def spend(self) -> bool:
+        """Take one retry; False if there is none left."""
+
+
 def _nothing() -> None:
     """Nobody wants to know."""
 
@@ -65,12 +79,14 @@ class Upstream:
     Args:
         connector: the pool.
         user_agent: who the gateway says it is.
+        retries: how often a connection may be tried for again.
     """
 
-    def __init__(self, connector: aiohttp.BaseConnector, user_agent: str) -> None:
+    def __init__(self, connector: aiohttp.BaseConnector, user_agent: str, retries: Retries) -> None:
         self._connector = connector
         self._user_agent = user_agent
         self._destinations: dict[str, _Destination] = {}
+        self._retries = retries
 
     async def send(self, call: Call, sink: Sink | None = None, connected: Callable[[], None] = _nothing) -> Answer:
         """Send the call once and read its answer to the end.
@@ -85,6 +101,7 @@ class Upstream:
                 `broken`: it may have run.
         """
         destination = self._destinations.get(call.url) or self._add_destination(call.url)
+        self._retries.earn()
         started = perf_counter()
         sent = False
         try:
@@ -142,9 +159,10 @@ class Upstream:
             try:
                 connection = await self._connector.connect(destination.request, [], timeout)
             except (OSError, TimeoutError, aiohttp.ClientError, ssl.CertificateError) as error:
-                if attempt == call.connect_attempts - 1:
+                if attempt == call.connect_attempts - 1 or not self._retries.spend():
                     reason = "the connection timed out" if isinstance(error, TimeoutError) else type(error).__name__
                     raise _unreachable(reason) from error
+                await asyncio.sleep(RETRY_SECONDS * random())  # noqa: S311 - spreads retries, guards nothing
             else:
                 return connection
         raise AssertionError("unreachable")
@@ -224,10 +242,10 @@ def _passed_back(headers: CIMultiDictProxy[str], allowed: frozenset[str]) -> lis
 
 
 @asynccontextmanager
-async def open_upstream(user_agent: str) -> AsyncIterator[Upstream]:
+async def open_upstream(user_agent: str, retries: Retries) -> AsyncIterator[Upstream]:
     """The process's client pool, closed at the end."""
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
     try:
-        yield Upstream(connector, user_agent)
+        yield Upstream(connector, user_agent, retries)
     finally:
         await connector.close()

@@ -17,6 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "health",
         "flights",
         "pace",
+        "budget",
         "buffers",
         "capacity",
         "body",

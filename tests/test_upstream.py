@@ -14,6 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
+from gateway.budget import Budget
 from gateway.errors import BROKEN, TIMEOUT, UNREACHABLE, Refusal, Row
 from gateway.models import Answer, Call
 from gateway.upstream import KEEPALIVE_SECONDS, Upstream, open_upstream
@@ -50,7 +51,7 @@ async def refused(upstream: Upstream, call: Call) -> Refusal:
 async def upstream() -> AsyncIterator[Upstream]:
     """The pool; when it is closed it has left no task behind."""
     before = asyncio.all_tasks()
-    async with open_upstream("gateway-test/1") as pool:
+    async with open_upstream("gateway-test/1", Budget()) as pool:
         yield pool
     assert asyncio.all_tasks() - before == {asyncio.current_task()}
 
@@ -289,7 +290,7 @@ async def test_idle_connections_are_dropped_before_sagemaker_drops_them(upstream
 async def test_closing_the_pool_closes_its_connections() -> None:
     """Idle ones included."""
     async with raw_server(serve_ok) as server:
-        async with open_upstream("test") as upstream:
+        async with open_upstream("test", Budget()) as upstream:
             await asyncio.gather(*(upstream.send(call_to(server.url)) for _ in range(5)))
         await asyncio.wait_for(server.idle.wait(), 5)
 
@@ -604,7 +605,7 @@ async def unreachable(call: Call, resolver: AbstractResolver | None = None) -> t
     """The refusal, and how often it was tried to connect."""
     connector = CountedConnector(resolver=resolver)
     async with connector:
-        refusal = await refused(Upstream(connector, "test"), call)
+        refusal = await refused(Upstream(connector, "test", Budget()), call)
         return refusal.row, connector.attempts
 
 
@@ -623,8 +624,19 @@ async def test_the_second_attempt_serves() -> None:
                 raise aiohttp.ClientConnectionError
 
         connector.before = fail_once
-        assert (await Upstream(connector, "test").send(call_to(server.url))).body == b"ok"
+        assert (await Upstream(connector, "test", Budget()).send(call_to(server.url))).body == b"ok"
         assert (connector.attempts, len(server.requests)) == (2, 1)
+
+
+async def test_second_attempts_are_a_tenth_of_the_calls(refusing: int) -> None:
+    """Where nothing can be reached: 10 that were saved up, and then one for every ten calls."""
+    connector = CountedConnector()
+    async with connector:
+        upstream = Upstream(connector, "test", Budget())
+        for _ in range(60):
+            with pytest.raises(Refusal):
+                await upstream.send(call_to(f"http://127.0.0.1:{refusing}"))
+        assert 60 + 14 <= connector.attempts <= 60 + 16
 
 
 async def test_a_connection_that_is_not_completed_in_time_is_unreachable() -> None:
@@ -662,7 +674,7 @@ async def test_a_failed_tls_handshake_is_unreachable() -> None:
 
 async def test_refusals_tell_no_secret(refusing: int) -> None:
     """Neither address nor headers are the caller's business."""
-    async with open_upstream("test") as upstream, raw_server(answers(then=Peer.leave)) as server:
+    async with open_upstream("test", Budget()) as upstream, raw_server(answers(then=Peer.leave)) as server:
         calls = [call_to(f"http://127.0.0.1:{refusing}"), call_to(server.url)]
         messages = " ".join([(await refused(upstream, call)).message for call in calls])
     assert [word in messages for word in ("127.0.0.1", str(refusing), "models.example")] == [False] * 3
