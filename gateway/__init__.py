@@ -4,7 +4,8 @@ The map, in the order in which a request meets the rooms; `proxy` is the story, 
 
 * `cli`: the commands; `serve` is the process
 * `app`: introduces the parts to each other, opens and closes them in order
-* `assembly`: puts the endpoints of the config together; `endpoint`: all that is known of one
+* `assembly`: puts the endpoints of the config together; `endpoint`: all that is known of one; `holdings`: what is open
+* `reload`: the next config in place of this one; `parting`: endpoints that have left it, until their calls are over
 * `listener`: where callers connect: what of HTTP is let in, and how many, how slow and how large it may be
 * `proxy`: the data path: route, read the body, admit, call, answer, record
 * `callers`: who calls, and whether they may; `access`: their keys and our certificate, read anew on demand; `tls`: it
@@ -19,13 +20,13 @@ The map, in the order in which a request meets the rooms; `proxy` is the story, 
 * `balance`: whose turn it is among several endpoints, by weight
 * `pace`: how long calls take, and so how long a caller is going to wait
 * `health`: whether an endpoint takes calls now, as calls have shown
-* `capacity`: how large a limiter is where the fleet decides
+* `capacity`: how large a limiter is where the fleet decides; `following`: which fleet that is, and from when to when
 * `dispatch`: one call, from its signature to the last byte of its answer
 * `sagemaker`: SageMaker's wire: signatures, credentials, hosts, operations and headers, frames, the control plane
 * `upstream`: the client pool: a signed call in, an answer out; `budget`: how often it may try again
 * `reply`: how an answer goes back to its caller, whole or in parts
 * `metrics`, `log`: look on from the side; `views`: what they see of the endpoints
-* `admin`: livez, readyz, metrics, status
+* `admin`: livez, readyz, metrics, status, reload
 
 Below all of them stand the words:
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import ssl
+from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
 from gateway.callers import Callers
-from gateway.config import Config, ConfigError
+from gateway.config import Config
 from gateway.config.keys import Keys, load_keys
-from gateway.tls import Tls, TlsError, load
+from gateway.tls import Tls, load
 
 
 class Access:
@@ -25,7 +26,6 @@ class Access:
 
     def __init__(self, config: Config, log: FilteringBoundLogger) -> None:
         self._log = log
-        self._reloading = asyncio.Lock()
         self.callers = Callers(read_keys(config))
         context = read_certificate(config)
         self._tls = None if context is None else Tls(context)
@@ -35,31 +35,35 @@ class Access:
         """What a listener of HTTPS needs; None for plain HTTP."""
         return None if self._tls is None else self._tls.context
 
-    async def reload(self, config: Config) -> bool:
-        """Read keys and certificate again; whether all could be taken. Else the old ones stay, and the log says why.
+    def adopt(self, reading: "Reading") -> None:
+        """From now on these keys and this certificate.
 
-        Args:
-            config: tells where they are, and the names that keys may be for. Whether there is a certificate at all
-                does not change: a listener speaks TLS or does not.
+        Whether there is a certificate at all does not change: a listener speaks TLS or does not.
         """
-        async with self._reloading:  # one after the other: an older reading must not bring a key back
-            return await self._reload(config)
+        self.callers.replace(reading.keys)
+        if renewed := self._tls is not None and reading.context is not None:
+            self._tls.replace(reading.context)
+        count = None if reading.keys is None else len(reading.keys.keys)
+        self._log.info("access_reloaded", keys=count, certificate=renewed)
 
-    async def _reload(self, config: Config) -> bool:
-        try:
-            keys = await asyncio.to_thread(read_keys, config)
-            context = await asyncio.to_thread(read_certificate, config)
-        except ConfigError as error:
-            self._log.error("access_reload_failed", file=error.path, problems=str(error).splitlines())
-            return False
-        except TlsError as error:
-            self._log.error("access_reload_failed", problems=[str(error)])
-            return False
-        self.callers.replace(keys)
-        if renewed := self._tls is not None and context is not None:
-            self._tls.replace(context)
-        self._log.info("access_reloaded", keys=None if keys is None else len(keys.keys), certificate=renewed)
-        return True
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Keys and certificate as their files have them; None where the config names none."""
+
+    keys: Keys | None
+    context: ssl.SSLContext | None
+
+
+async def read_access(config: Config) -> Reading:
+    """Read both, aside from the event loop.
+
+    Raises:
+        ConfigError: the keys file cannot be used.
+        TlsError: the certificate cannot.
+    """
+    keys = await asyncio.to_thread(read_keys, config)
+    return Reading(keys, await asyncio.to_thread(read_certificate, config))
 
 
 def read_keys(config: Config) -> Keys | None:

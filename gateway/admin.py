@@ -1,4 +1,4 @@
-"""What operators see: livez, readyz, metrics, status."""
+"""What operators see and do: livez, readyz, metrics, status, reload."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,12 +11,18 @@ from multidict import CIMultiDict
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from gateway.errors import BAD_METHOD, PROXY_NAME, UNKNOWN_ROUTE, Refusal
-from gateway.models import Statistics
+from gateway.config.rules import RELOAD_PATH
+from gateway.errors import BAD_METHOD, DENIED, PROXY_NAME, UNKNOWN_ROUTE, Refusal
+from gateway.models import Reloaded, Statistics
 
 Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 Check = Callable[[], str | None]
 """Says what is wrong; None where nothing is."""
+
+_NOT_HERE = (
+    "Callers reach this address, so the config is not read again from here: send the process SIGHUP, or give operators "
+    "an address of their own with admin.port."
+)
 
 OPS_METHODS = ("GET", "HEAD")
 
@@ -30,6 +36,7 @@ class Admin:
         describe: by endpoint, what config and fleet say of it, for `/status`.
         checks: by name, what has to hold before traffic may come.
         version: the gateway's.
+        reload: reads the config again; None where whoever comes here may not have that done.
     """
 
     def __init__(
@@ -40,9 +47,10 @@ class Admin:
         describe: Mapping[str, Callable[[], Mapping[str, object]]],
         checks: Mapping[str, Check],
         version: str,
+        reload: Callable[[], Awaitable[Reloaded]] | None,
     ) -> None:
-        self._statistics = statistics
-        self._describe = describe
+        self.replace(statistics, describe)
+        self._reload = reload
         self._checks = checks
         self._version = version
         self._registry = registry
@@ -54,11 +62,24 @@ class Admin:
             "/status": self.status,
         }
 
+    def replace(
+        self,
+        statistics: Mapping[str, Callable[[], Statistics]],
+        describe: Mapping[str, Callable[[], Mapping[str, object]]],
+    ) -> None:
+        """From now on these endpoints are shown."""
+        self._statistics = statistics
+        self._describe = describe
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer a request for one of `OPS_PATHS`; where operators have an address of their own, others come too."""
-        handler = self._handlers.get(request.rel_url.raw_path)
-        if handler is None:
-            response = _refused(Refusal(UNKNOWN_ROUTE, f"Here are {', '.join(self._handlers)}, and nothing else."))
+        """Answer a request for one of the ops paths; where operators have an address of their own, others come too."""
+        path = request.rel_url.raw_path
+        handler = self._handlers.get(path)
+        if path == RELOAD_PATH:
+            response = await self.reload(request)
+        elif handler is None:
+            known = ", ".join((*self._handlers, RELOAD_PATH))
+            response = _refused(Refusal(UNKNOWN_ROUTE, f"Here are {known}, and nothing else."))
         elif request.method not in OPS_METHODS:
             response = _refused(
                 Refusal(BAD_METHOD, f"{request.method} is not taken here: use GET.", allow=", ".join(OPS_METHODS))
@@ -100,6 +121,17 @@ class Admin:
         }
         body = json.dumps({"version": self._version, "endpoints": endpoints}, indent=2)
         return web.Response(text=body + "\n", content_type="application/json")
+
+    async def reload(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Read the config again: 200 and what has changed, or 400 and every mistake, while the old one serves."""
+        if request.method != "POST":
+            return _refused(Refusal(BAD_METHOD, f"{request.method} is not taken here: use POST.", allow="POST"))
+        if self._reload is None:
+            return _refused(Refusal(DENIED, _NOT_HERE))
+        outcome = await self._reload()
+        content = {"problems": outcome.problems} if outcome.problems else outcome.changes
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        return web.Response(status=400 if outcome.problems else 200, text=text, content_type="application/json")
 
 
 def _refused(refusal: Refusal) -> web.StreamResponse:

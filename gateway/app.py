@@ -1,7 +1,7 @@
 """Introduces the parts to each other, opens and closes them in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,30 +14,28 @@ from structlog.typing import FilteringBoundLogger
 
 from gateway import __version__
 from gateway.access import Access
-from gateway.admin import Admin, Handler
-from gateway.assembly import open_endpoints
+from gateway.admin import Admin, Check, Handler
+from gateway.assembly import Assembly, AssemblyError, open_assembly
 from gateway.budget import Budget
 from gateway.buffers import Buffers
-from gateway.capacity import FleetUnknownError
 from gateway.config import Config, Listen
-from gateway.config.rules import OPS_PATHS
+from gateway.config.rules import OPS_PATHS, RELOAD_PATH, is_loopback
 from gateway.endpoint import Endpoint
 from gateway.limiter import Limiter
-from gateway.listener import Limits, open_listener
+from gateway.listener import limits_of, open_listener
 from gateway.log import access_log
 from gateway.metrics import Metrics
-from gateway.models import Record
+from gateway.models import Record, Reloaded
+from gateway.parting import Parting
 from gateway.proxy import Proxy
+from gateway.reload import Reloader
 from gateway.roster import Roster
 from gateway.router import Router
-from gateway.sagemaker.control import ControlError
-from gateway.sagemaker.credentials import CredentialSource
-from gateway.sagemaker.hosts import HostError
-from gateway.sagemaker.identities import open_identities, problem_of
+from gateway.sagemaker.identities import problem_of
 from gateway.sagemaker.protocol import ERROR_CODES, INVOKE_ENDPOINT, OPERATIONS
 from gateway.tls import TlsError
-from gateway.upstream import open_upstream
-from gateway.views import described, readings
+from gateway.upstream import Upstream, open_upstream
+from gateway.views import descriptions, readings, statistics
 
 LAST_SECONDS = 2.0
 """How long what was cut off may take to tell its callers, before connections are closed."""
@@ -57,20 +55,32 @@ class Gateway:
     Attributes:
         url: where.
         admin_url: where operators reach it.
-        limiters: permits and queue of each endpoint.
-        config: what it was made from.
         roster: who is here.
         access: keys and certificate.
     """
 
     url: str
     admin_url: str
-    limiters: Mapping[str, Limiter]
-    config: Config
     roster: Roster
     access: Access
+    _assembly: Assembly
+    _reloader: Reloader
     _log: FilteringBoundLogger
     _readiness: "_Readiness"
+
+    @property
+    def limiters(self) -> Mapping[str, Limiter]:
+        """Permits and queue of each endpoint."""
+        return {name: endpoint.limiter for name, endpoint in self._assembly.endpoints.items()}
+
+    @property
+    def config(self) -> Config:
+        """What holds now."""
+        return self._reloader.config
+
+    async def reload(self) -> Reloaded:
+        """Take the config as it is by now, if it can be taken; else all stays as it is, and the log says why."""
+        return await self._reloader.reload()
 
     async def drain(self) -> None:
         """Go away politely: not ready at once, no new calls after the delay, then wait for those at hand, bounded."""
@@ -110,8 +120,15 @@ class _Readiness:
 
 
 @asynccontextmanager
-async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterator[Gateway]:
+async def open_gateway(
+    config: Config, log: FilteringBoundLogger, reread: Callable[[], Config] | None = None
+) -> AsyncIterator[Gateway]:
     """A gateway that listens, and that is closed at the end.
+
+    Args:
+        config: its settings.
+        log: what happens is told there.
+        reread: the config that a reload takes, called in a thread; without it, the same again.
 
     Raises:
         StartError: an address cannot be listened on, the certificate cannot be used, the config asks for what this
@@ -122,44 +139,92 @@ async def open_gateway(config: Config, log: FilteringBoundLogger) -> AsyncIterat
         raise StartError("aiohttp runs without its C parser, which is the safe one: install a wheel of it that has it")
     readiness, roster, access = _Readiness(), Roster(), _access(config, log)
     async with (
-        open_identities(config, log) as credentials,
+        _open_assembly(config, log) as assembly,
         open_upstream(f"sagemaker-gateway/{__version__}", Budget()) as upstream,
-        _open_endpoints(config, credentials, log) as endpoints,
     ):
-        statistics = {name: endpoint.limiter.statistics for name, endpoint in endpoints.items()}
-        metrics = Metrics(
-            version=__version__,
-            readings=readings(endpoints),
-            statistics=statistics,
-            operations=[operation.name for operation in OPERATIONS],
-            errors=ERROR_CODES,
-        )
+        endpoints = assembly.endpoints
+        metrics = _metrics(endpoints)
         hooks: Hooks = (metrics, access_log(log))
-        proxy = Proxy(
-            router=Router(config, OPERATIONS, INVOKE_ENDPOINT),
-            endpoints=endpoints,
-            upstream=upstream,
-            hooks=hooks,
-            body_seconds=config.listen.body_timeout_seconds,
-            roster=roster,
-            join_retries=config.listen.join_retries,
-            buffers=Buffers(config.listen.max_buffered_bytes),
-            callers=access.callers,
+        proxy = _proxy(config, endpoints, upstream, hooks=hooks, roster=roster, access=access)
+
+        def show(shown: Mapping[str, Endpoint]) -> None:
+            metrics.replace(statistics(shown), readings(shown))
+            admin.replace(statistics(shown), descriptions(shown))
+
+        parting = Parting(show, asyncio.get_running_loop().call_later, log)
+        swap = partial(_swap, proxy, assembly, parting)
+        reloader = Reloader(
+            config, assembly=assembly, access=access, read=reread or (lambda: config), swap=swap, log=log
         )
         admin = Admin(
             registry=metrics.registry,
-            statistics=statistics,
-            describe={name: partial(described, config, endpoint) for name, endpoint in endpoints.items()},
-            checks={
-                "config": lambda: None,  # a gateway without a valid one does not start
-                "credentials": partial(problem_of, credentials.values()),
-                "draining": readiness.problem,
-            },
+            statistics=statistics(endpoints),
+            describe=descriptions(endpoints),
+            checks=_checks(assembly, readiness),
             version=__version__,
+            reload=reloader.reload if _is_for_operators(config) else None,
         )
         async with _listen(config, access, hooks, proxy, admin) as (url, admin_url):
-            limiters = {name: endpoint.limiter for name, endpoint in endpoints.items()}
-            yield Gateway(url, admin_url, limiters, config, roster, access, log, readiness)
+            try:
+                yield Gateway(url, admin_url, roster, access, assembly, reloader, log, readiness)
+            finally:
+                parting.close()
+
+
+def _proxy(
+    config: Config,
+    endpoints: Mapping[str, Endpoint],
+    upstream: Upstream,
+    *,
+    hooks: Iterable[Callable[[Record], None]],
+    roster: Roster,
+    access: Access,
+) -> Proxy:
+    listen = config.listen
+    return Proxy(
+        router=_router(config),
+        endpoints=endpoints,
+        upstream=upstream,
+        hooks=hooks,
+        body_seconds=listen.body_timeout_seconds,
+        roster=roster,
+        join_retries=listen.join_retries,
+        buffers=Buffers(listen.max_buffered_bytes),
+        callers=access.callers,
+    )
+
+
+def _metrics(endpoints: Mapping[str, Endpoint]) -> Metrics:
+    return Metrics(
+        version=__version__,
+        readings=readings(endpoints),
+        statistics=statistics(endpoints),
+        operations=[operation.name for operation in OPERATIONS],
+        errors=ERROR_CODES,
+    )
+
+
+def _checks(assembly: Assembly, readiness: _Readiness) -> Mapping[str, Check]:
+    return {
+        "config": lambda: None,  # a gateway without a valid one does not start
+        "credentials": lambda: problem_of(each.credentials for each in assembly.endpoints.values()),
+        "draining": readiness.problem,
+    }
+
+
+def _swap(proxy: Proxy, assembly: Assembly, parting: Parting, config: Config, removed: Mapping[str, Endpoint]) -> None:
+    """Lead callers by the config that holds now, and show its endpoints."""
+    proxy.replace(_router(config), assembly.endpoints)
+    parting.replace(assembly.endpoints, removed)
+
+
+def _router(config: Config) -> Router:
+    return Router(config, OPERATIONS, INVOKE_ENDPOINT)
+
+
+def _is_for_operators(config: Config) -> bool:
+    """Whether nobody but operators, and who is on this machine, reaches the ops paths."""
+    return config.admin.port is not None or is_loopback(config.listen.host)
 
 
 def _access(config: Config, log: FilteringBoundLogger) -> Access:
@@ -171,16 +236,14 @@ def _access(config: Config, log: FilteringBoundLogger) -> Access:
 
 
 @asynccontextmanager
-async def _open_endpoints(
-    config: Config, credentials: Mapping[str, CredentialSource], log: FilteringBoundLogger
-) -> AsyncIterator[Mapping[str, Endpoint]]:
+async def _open_assembly(config: Config, log: FilteringBoundLogger) -> AsyncIterator[Assembly]:
     """The endpoints, or why there cannot be any."""
     async with AsyncExitStack() as stack:
         try:
-            endpoints = await stack.enter_async_context(open_endpoints(config, credentials, log))
-        except (FleetUnknownError, ControlError, HostError) as error:
+            assembly = await stack.enter_async_context(open_assembly(config, log))
+        except AssemblyError as error:
             raise StartError(str(error)) from error
-        yield endpoints
+        yield assembly
 
 
 @asynccontextmanager
@@ -190,7 +253,7 @@ async def _listen(
     """Open listeners: the URL of callers, and that of operators."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        handler = admin.handle if request.rel_url.raw_path in OPS_PATHS else proxy.handle
+        handler = admin.handle if request.rel_url.raw_path in (*OPS_PATHS, RELOAD_PATH) else proxy.handle
         return await handler(request)
 
     listen, port = config.listen, config.admin.port
@@ -215,12 +278,6 @@ async def _listener(
     handler: Handler, hooks: Hooks, listen: Listen, group: str, *, host: str, port: int, context: SSLContext | None
 ) -> AsyncIterator[str]:
     """One open listener, whose address the config has in a group of that name; its URL."""
-    limits = Limits(
-        connections=listen.max_connections,
-        head_seconds=listen.header_timeout_seconds,
-        keepalive_seconds=listen.keepalive_seconds,
-        stall_seconds=listen.stall_timeout_seconds,
-    )
     async with AsyncExitStack() as stack:
         try:
             listener = await stack.enter_async_context(
@@ -230,7 +287,7 @@ async def _listener(
                     port=port,
                     context=context,
                     hooks=hooks,
-                    limits=limits,
+                    limits=limits_of(listen),
                     last_seconds=LAST_SECONDS,
                 )
             )

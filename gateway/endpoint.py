@@ -28,9 +28,9 @@ class Door:
     fixed: Headers
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Endpoint:
-    """One endpoint.
+    """One endpoint, from the config in which it first stands to the last, however its settings change in between.
 
     Attributes:
         name: its key in the config.
@@ -41,6 +41,7 @@ class Endpoint:
         doors: by operation name, where its calls go.
         pace: how long its calls take.
         follower: keeps its permits as many as its fleet has room for; None where their number is a setting.
+        removed: whether it has left the config, and only goes on for those who came before.
     """
 
     name: str
@@ -51,3 +52,4 @@ class Endpoint:
     doors: Mapping[str, Door]
     pace: Pace = field(default_factory=Pace)
     follower: Follower | None = None
+    removed: bool = False

@@ -142,6 +142,18 @@ class Health:
         self._cause, self._timer, self._pause = None, None, FIRST_PAUSE_SECONDS
         self._limiter.restrict(None)
 
+    def eject(self, *, ejects: bool) -> None:
+        """Say whether there are others to go to from now on. Where there are none, who is ejected is let in again."""
+        self._ejects = ejects
+        if not ejects and self._cause is UNREACHABLE:
+            self.reopen()
+
+    def forget(self) -> None:
+        """Say that the endpoint is somewhere else from now on: what calls have shown was of another place."""
+        self._unreachable = 0
+        if self._cause is not None:
+            self.reopen()
+
     def close(self) -> None:
         """Let nothing more happen."""
         if self._timer is not None:

@@ -232,6 +232,10 @@ class Limiter:
         self._capacity = capacity
         self._admit()
 
+    def bound(self, max_waiting: int) -> None:
+        """Set how many callers of one route may wait. Who waits already stays, be it more than that."""
+        self._max_waiting = max_waiting
+
     def restrict(self, most: int | None) -> None:
         """Let no more than so many calls run at once, beside those that run already, which may take minutes.
 

@@ -17,7 +17,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gateway.errors import REASONS
-from gateway.models import Record, Statistics, Unseen
+from gateway.models import Failover, Record, Statistics, Unseen
 
 PREFIX = "sagemaker_gateway_"
 UNKNOWN = "_unknown"
@@ -90,17 +90,17 @@ class _StateCollector(Collector):
     """Asks limiters, fleets and health when Prometheus asks."""
 
     def __init__(self, statistics: Mapping[str, Callable[[], Statistics]], readings: Readings) -> None:
-        self._statistics = statistics
-        self._readings = readings
+        self.statistics = statistics
+        self.readings = readings
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        now = {endpoint: statistics() for endpoint, statistics in self._statistics.items()}
+        now = {endpoint: statistics() for endpoint, statistics in self.statistics.items()}
         for row, value in STATE:
             family = GaugeMetricFamily(PREFIX + row.name, row.help, labels=row.labels)
             for endpoint, statistics in now.items():
                 family.add_metric([endpoint], value(statistics))
             yield family
-        for row, by_endpoint in self._readings.items():
+        for row, by_endpoint in self.readings.items():
             family = GaugeMetricFamily(PREFIX + row.name, row.help, labels=row.labels)
             for endpoint, read in by_endpoint.items():
                 family.add_metric([endpoint], read())
@@ -111,20 +111,33 @@ class _EndpointSeries:
     """The series of one endpoint, looked up once. They exist from the start, so that rates see the first event."""
 
     def __init__(self, metrics: "Metrics", endpoint: str, operations: Iterable[str], errors: Iterable[str]) -> None:
+        self._endpoint = endpoint
+        self._made: list[tuple[Counter | Histogram, tuple[str, ...]]] = []
         self.requests = {
-            operation: {
-                code: metrics.requests.labels(endpoint, operation, str(code)).inc for code in (*CODES, OTHER_CODE)
-            }
+            operation: {code: self._counter(metrics.requests, operation, str(code)) for code in (*CODES, OTHER_CODE)}
             for operation in operations
         }
-        self.refusals = {reason: metrics.refusals.labels(endpoint, reason).inc for reason in REASONS}
-        self.upstream_errors = {error: metrics.upstream_errors.labels(endpoint, error).inc for error in errors}
-        self.failovers = {reason: metrics.failovers.labels(endpoint, reason.value).inc for reason in Unseen}
-        self.joins = metrics.joins.labels(endpoint).inc
-        self.request_duration = metrics.request_duration.labels(endpoint).observe
-        self.queue_wait = metrics.queue_wait.labels(endpoint).observe
-        self.upstream_duration = metrics.upstream_duration.labels(endpoint).observe
-        self.upstream_first_byte = metrics.upstream_first_byte.labels(endpoint).observe
+        self.refusals = {reason: self._counter(metrics.refusals, reason) for reason in REASONS}
+        self.upstream_errors = {error: self._counter(metrics.upstream_errors, error) for error in errors}
+        self.failovers = {reason: self._counter(metrics.failovers, reason.value) for reason in Unseen}
+        self.joins = self._counter(metrics.joins)
+        self.request_duration = self._histogram(metrics.request_duration)
+        self.queue_wait = self._histogram(metrics.queue_wait)
+        self.upstream_duration = self._histogram(metrics.upstream_duration)
+        self.upstream_first_byte = self._histogram(metrics.upstream_first_byte)
+
+    def remove(self) -> None:
+        """Let them exist no longer."""
+        for metric, labels in self._made:
+            metric.remove(*labels)
+
+    def _counter(self, metric: Counter, *labels: str) -> Callable[[], None]:
+        self._made.append((metric, (self._endpoint, *labels)))
+        return metric.labels(self._endpoint, *labels).inc
+
+    def _histogram(self, metric: Histogram) -> Callable[[float], None]:
+        self._made.append((metric, (self._endpoint,)))
+        return metric.labels(self._endpoint).observe
 
 
 class Metrics:
@@ -158,17 +171,32 @@ class Metrics:
         self.upstream_duration = self._histogram(UPSTREAM_DURATION)
         self.upstream_first_byte = self._histogram(UPSTREAM_FIRST_BYTE)
         self._gauge(BUILD_INFO).labels(version).set(1)
-        registry.register(_StateCollector(statistics, readings))
+        self._state = _StateCollector(statistics, readings)
+        registry.register(self._state)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        operations, errors = tuple(operations), tuple(errors)
-        self._series = {endpoint: _EndpointSeries(self, endpoint, operations, errors) for endpoint in statistics}
+        self._operations, self._errors = tuple(operations), tuple(errors)
+        self._series: dict[str, _EndpointSeries] = {}
         self._unknown = _EndpointSeries(self, UNKNOWN, (UNKNOWN,), ())
+        self.replace(statistics, readings)
+
+    def replace(self, statistics: Mapping[str, Callable[[], Statistics]], readings: Readings) -> None:
+        """From now on these endpoints. All series of others are gone at once, and those of new ones exist at once."""
+        self._state.statistics, self._state.readings = statistics, readings
+        for endpoint in [endpoint for endpoint in self._series if endpoint not in statistics]:
+            self._series.pop(endpoint).remove()
+        for endpoint in statistics:
+            if endpoint not in self._series:
+                self._series[endpoint] = _EndpointSeries(self, endpoint, self._operations, self._errors)
 
     def __call__(self, record: Record) -> None:
         """Count one request."""
-        series = self._unknown if record.endpoint is None else self._series[record.endpoint]
+        for failover in record.failovers:
+            self._count(failover)
+        series = self._unknown if record.endpoint is None else self._series.get(record.endpoint)
+        if series is None:
+            return  # the endpoint has left the config, and its series with it
         codes = series.requests[record.operation or UNKNOWN]
         codes.get(record.status, codes[OTHER_CODE])()
         series.request_duration(record.duration)
@@ -184,8 +212,10 @@ class Metrics:
             series.upstream_errors[record.upstream_error]()
         if record.joined:
             series.joins()
-        for failover in record.failovers:
-            left = self._series[failover.endpoint]
+
+    def _count(self, failover: Failover) -> None:
+        left = self._series.get(failover.endpoint)
+        if left is not None:
             left.failovers[failover.reason]()
             if failover.upstream_error is not None:
                 left.upstream_errors[failover.upstream_error]()

@@ -1,7 +1,7 @@
-"""The nouns that pass between modules: operation, call, answer, failover, record, statistics."""
+"""The nouns that pass between modules: operation, call, answer, failover, record, statistics, reload."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from re import Pattern
 from typing import TypeAlias
@@ -188,3 +188,16 @@ class Statistics:
     cooling: int
     waiting: int
     oldest_waiter_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What became of a reload.
+
+    Attributes:
+        problems: why the old config goes on; empty where the new one was taken.
+        changes: what is different now, by kind; empty where the old one goes on.
+    """
+
+    problems: tuple[str, ...] = ()
+    changes: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import web
@@ -38,6 +39,14 @@ UNSEEN = {errors.UNREACHABLE: Unseen.UNREACHABLE, errors.CREDENTIALS: Unseen.CRE
 """The refusals of calls that were made and that no model has seen."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where callers can be led; a request is led by one of these from its path to its answer."""
+
+    router: Router
+    endpoints: Mapping[str, Endpoint]
+
+
 class Proxy:
     """Takes callers to endpoints, never more at once than these have room for.
 
@@ -67,16 +76,21 @@ class Proxy:
         callers: Callers,
     ) -> None:
         self._buffers = buffers
-        self._router = router
         self._flights = Flights()
         self._join_retries = join_retries
         self._callers = callers
-        self._endpoints = endpoints
         self._balances: dict[str, Balance] = defaultdict(Balance)
+        self.replace(router, endpoints)
         self._dispatcher = Dispatcher(upstream, self._report)
         self._hooks = tuple(hooks)
         self._body_seconds = body_seconds
         self._roster = roster
+
+    def replace(self, router: Router, endpoints: Mapping[str, Endpoint]) -> None:
+        """From now on these routes and endpoints; who was led to others goes on there."""
+        self._places = _Places(router, endpoints)
+        for route in [route for route in self._balances if route not in router.names]:
+            del self._balances[route]
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; whatever happens, it is recorded once."""
@@ -112,15 +126,16 @@ class Proxy:
     async def _serve(self, request: web.BaseRequest, visit: Visit) -> Answer:
         caller = self._callers.identify(request.headers)  # before routes: strangers are not told which there are
         visit.caller = caller.name if caller.proven else None
-        match = self._route(request)
+        places = self._places
+        match = _route(places.router, request)
         visit.endpoint, visit.operation = match.endpoints[0], match.operation.name
         caller.check_route(match.route)
         if self._roster.draining:
             raise leaving()
         asked = read_headers(request, match.operation)
-        match = self._router.narrow(match, asked.headers)
+        match = places.router.narrow(match, asked.headers)
         if "Expect" in request.headers:  # its sender asks first: not for a body that is to be refused
-            Admission(match, self._endpoints, self._balances[match.route], self._roster).check()
+            Admission(match, places.endpoints, self._balances[match.route], self._roster).check()
         with self._roster.reading():
             body, digest = await read_body(
                 request,
@@ -133,18 +148,24 @@ class Proxy:
             method=request.method, target=request.raw_path, headers=request.headers, body_sha256=digest
         )
         visit.caller = caller.name
-        make = partial(self._make, request, visit, Order(match, asked, body, digest))
+        make = partial(self._make, request, visit, Order(match, asked, body, digest), places.endpoints)
         if not self._join_retries or asked.invocation_id is None or match.operation.streams:
             return await make()
         key = asked.invocation_id, caller.name, match.route, match.operation.name, digest, tuple(asked.headers)
         return await self._flights.fly(key, visit, make)
 
-    async def _make(self, request: web.BaseRequest, visit: Visit, order: Order, since: float | None = None) -> Answer:
+    async def _make(
+        self,
+        request: web.BaseRequest,
+        visit: Visit,
+        order: Order,
+        endpoints: Mapping[str, Endpoint],
+        since: float | None = None,
+    ) -> Answer:
         """The answer of a call, by whichever endpoint takes it."""
         match, limit = order.match, order.asked.patience
-        admission = Admission(
-            match, self._endpoints, self._balances[match.route], self._roster, since=since, limit=limit
-        )
+        balance = self._balances[match.route]
+        admission = Admission(match, endpoints, balance, self._roster, since=since, limit=limit)
         outcome: Answer | Refusal | None = None  # of the last call, which no model has seen
         while True:
             try:
@@ -212,14 +233,6 @@ class Proxy:
             raise
         return head
 
-    def _route(self, request: web.BaseRequest) -> Match:
-        match = self._router.match(request.rel_url.raw_path)
-        if match is None:
-            raise Refusal(errors.UNKNOWN_ROUTE, NO_ROUTE)
-        if request.method != "POST":
-            raise Refusal(errors.BAD_METHOD, f"{request.method} is not taken here: use POST.", allow="POST")
-        return match
-
     def _end(self, visit: Visit, status: int, answer: Answer | None) -> None:
         """Tell the hooks. One that fails must not cost the caller an answer."""
         if visit.flight is not None and status != CALLER_GONE:
@@ -249,6 +262,15 @@ class Proxy:
 
     def _report(self, message: str, error: Exception) -> None:
         asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
+
+
+def _route(router: Router, request: web.BaseRequest) -> Match:
+    match = router.match(request.rel_url.raw_path)
+    if match is None:
+        raise Refusal(errors.UNKNOWN_ROUTE, NO_ROUTE)
+    if request.method != "POST":
+        raise Refusal(errors.BAD_METHOD, f"{request.method} is not taken here: use POST.", allow="POST")
+    return match
 
 
 def _attempt(admission: Admission, parts: Parts | None, endpoint: Endpoint, permit: Permit | None) -> Attempt:

@@ -58,6 +58,8 @@ class Router:
         for name, route in config.routes.items():
             targets = {target.endpoint: target.weight for target in route.targets if target.weight}
             names[name] = (targets, *({endpoint: 1} for endpoint in route.fallback))
+        self.names = frozenset(names)
+        """The names under which callers ask."""
         self._matches: dict[str, Match] = {
             f"/endpoints/{name}/{operation.suffix}": self._match(name, operation, tiers)
             for operation in operations

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from functools import partial
 
 from gateway.capacity import FleetStatistics
-from gateway.config import Config
 from gateway.endpoint import Endpoint
 from gateway.metrics import (
     CREDENTIALS_UNUSABLE,
@@ -18,6 +17,7 @@ from gateway.metrics import (
     Readings,
     Row,
 )
+from gateway.models import Statistics
 
 
 def _of_fleet(read: Callable[[FleetStatistics], float]) -> Callable[[Endpoint], float]:
@@ -47,7 +47,17 @@ def readings(endpoints: Mapping[str, Endpoint]) -> Readings:
     }
 
 
-def described(config: Config, endpoint: Endpoint) -> dict[str, object]:
+def statistics(endpoints: Mapping[str, Endpoint]) -> dict[str, Callable[[], Statistics]]:
+    """The limiters' statistics, by endpoint."""
+    return {name: endpoint.limiter.statistics for name, endpoint in endpoints.items()}
+
+
+def descriptions(endpoints: Mapping[str, Endpoint]) -> dict[str, Callable[[], dict[str, object]]]:
+    """What `described` says, by endpoint."""
+    return {name: partial(described, endpoint) for name, endpoint in endpoints.items()}
+
+
+def described(endpoint: Endpoint) -> dict[str, object]:
     """What config, fleet and calls say of an endpoint, for `/status`."""
     settings = endpoint.settings
     fixed = {
@@ -56,11 +66,12 @@ def described(config: Config, endpoint: Endpoint) -> dict[str, object]:
         if (value := getattr(settings, name)) is not None
     }
     return {
-        "endpoint_name": config.endpoint_name(endpoint.name),
+        "endpoint_name": settings.endpoint_name or endpoint.name,
         **fixed,
         "instances": settings.instances,
         "concurrency_per_instance": settings.concurrency_per_instance,
         **({"fleet": asdict(endpoint.follower.statistics())} if endpoint.follower else {}),
         "health": asdict(endpoint.health.statistics()),
         "credentials": endpoint.credentials.problem or "ok",
+        **({"removed": True} if endpoint.removed else {}),
     }

@@ -12,9 +12,10 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.app import Gateway, open_gateway
-from gateway.config import Config
+from gateway.config import Config, ConfigError
 from gateway.emulator import Counters, Emulator, EmulatorSettings
 from gateway.log import make_logger
+from gateway.models import Reloaded
 from tests.raw import RawServer, Script, raw_server
 
 REGION = "ap-northeast-1"
@@ -83,11 +84,18 @@ class Stand:
     gateway: Gateway
     session: aiohttp.ClientSession
     logged: io.StringIO
+    next: list[Config | ConfigError]
+    """What a reload finds: the last of them."""
 
     @property
     def url(self) -> str:
         """Where the gateway listens."""
         return self.gateway.url
+
+    async def reload(self, settings: StandSettings) -> Reloaded:
+        """Have the gateway take another config; the emulator stays as it is."""
+        self.next.append(settings.gateway(self.emulator.url))
+        return await self.gateway.reload()
 
     def counters(self, endpoint: str) -> Counters:
         """What the fleet saw."""
@@ -126,12 +134,20 @@ async def open_stand(settings: StandSettings) -> AsyncIterator[Stand]:
     """A stand that is closed at the end."""
     logged = io.StringIO()
     log = make_logger(level="debug", style="json", stream=logged)
-    async with (
-        Emulator(settings.emulator()) as emulator,
-        open_gateway(settings.gateway(emulator.url), log) as gateway,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
-    ):
-        yield Stand(emulator, gateway, session, logged)
+    found: list[Config | ConfigError] = []
+
+    def reread() -> Config:
+        if isinstance(found[-1], ConfigError):
+            raise found[-1]
+        return found[-1]
+
+    async with Emulator(settings.emulator()) as emulator:
+        found.append(settings.gateway(emulator.url))
+        async with (
+            open_gateway(settings.gateway(emulator.url), log, reread) as gateway,
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+        ):
+            yield Stand(emulator, gateway, session, logged, found)
 
 
 @asynccontextmanager

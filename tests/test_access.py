@@ -254,12 +254,12 @@ async def test_no_secret_is_shown_anywhere(make_stand: MakeStand, tmp_path: Path
     replies.append(await stand.request("POST", "/nowhere", b"", Authorization=f"Basic {SECRET}"))
     replies.append(await Signed.of(stand, time.time() - 900).send(stand))
     write_keys(tmp_path, {**TEAM_B, "routes": [], "key_sha256": SECRET}, SECRET, {SECRET: PAIR[1]})
-    assert not await stand.gateway.access.reload(stand.gateway.config)
+    assert (await stand.gateway.reload()).problems
     replies += [await stand.request("GET", path, b"") for path in ("/metrics", "/status", "/readyz?verbose")]
 
     shown = stand.logged.getvalue() + "".join(f"{reply.headers}{reply.body!r}" for reply in replies)
 
-    assert "access_reload_failed" in shown
+    assert "reload_failed" in shown
     for secret in (SECRET, NEW_SECRET, PAIR[1], str(TEAM_A["key_sha256"])):
         assert secret not in shown
 
@@ -270,7 +270,7 @@ async def test_keys_are_read_anew(make_stand: MakeStand, tmp_path: Path) -> None
     write_keys(tmp_path, {**TEAM_A, "key_sha256": sha256(NEW_SECRET.encode()).hexdigest()})
 
     before = [(await stand.invoke("echo", x_api_key=key)).status for key in (SECRET, NEW_SECRET)]
-    taken = await stand.gateway.access.reload(stand.gateway.config)
+    taken = not (await stand.gateway.reload()).problems
     after = [(await stand.invoke("echo", x_api_key=key)).status for key in (SECRET, NEW_SECRET)]
 
     assert (before, taken, after) == ([200, 403], True, [403, 200])
@@ -283,10 +283,10 @@ async def test_a_bad_keys_file_changes_nothing(make_stand: MakeStand, tmp_path: 
     stand = await make_stand(guarded(tmp_path))
     path = write_keys(tmp_path, {**TEAM_A, "routes": ["ecco"]}, {**TEAM_B, "name": "team_b"})
 
-    taken = await stand.gateway.access.reload(stand.gateway.config)
+    taken = not (await stand.gateway.reload()).problems
 
     assert (taken, (await stand.invoke("echo", x_api_key=SECRET)).status) == (False, 200)
-    (line,) = stand.log("access_reload_failed")
+    (line,) = stand.log("reload_failed")
     assert (line["level"], line["file"]) == ("error", path)
     first, second = line["problems"]
     assert first.startswith(f"{path}:5:5 keys[0].routes[0]: found 'ecco', wanted a key of routes or endpoints")
@@ -335,14 +335,14 @@ async def test_a_new_certificate_without_a_gap(make_stand: MakeStand, tmp_path: 
     assert await called(first) == 200
     make_certificate(tmp_path)
     second = files.certificate.read_bytes()
-    assert await stand.gateway.access.reload(stand.gateway.config)
+    assert not (await stand.gateway.reload()).problems
     assert await called(second) == 200
 
     files.key.write_bytes(make_certificate(tmp_path, "other").key.read_bytes())
     write_keys(tmp_path)
-    assert not await stand.gateway.access.reload(stand.gateway.config)
+    assert (await stand.gateway.reload()).problems
     assert await called(second) == 200
-    (line,) = stand.log("access_reload_failed")
+    (line,) = stand.log("reload_failed")
     assert line["problems"] == [f"{files.key}: the key is not that of the certificate in {files.certificate}"]
 
 

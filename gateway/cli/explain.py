@@ -13,7 +13,7 @@ from gateway.cli.check import capacity, identity, new_table, open_console
 from gateway.cli.errors import fail
 from gateway.config import Config, ConfigError, Endpoint, load
 from gateway.config.problems import nearest, shown
-from gateway.config.rules import OPS_PATHS
+from gateway.config.rules import OPS_PATHS, RELOAD_PATH
 from gateway.errors import BAD_REQUEST, UNKNOWN_ROUTE, Refusal
 from gateway.models import Headers, Operation
 from gateway.router import NO_ROUTE, SESSION, Match, Router, Tier
@@ -90,8 +90,9 @@ def explain(file: Path, path: str, headers: Headers) -> None:
     except ConfigError as error:
         fail(str(error), code=2)
     path = re.split("[?#]", path, maxsplit=1)[0]
-    if path in OPS_PATHS:
-        fail(f"{path}: the gateway answers this path itself, to GET; it leads to no endpoint", code=1)
+    if path in (*OPS_PATHS, RELOAD_PATH):
+        method = "POST" if path == RELOAD_PATH else "GET"
+        fail(f"{path}: the gateway answers this path itself, to {method}; it leads to no endpoint", code=1)
     try:
         found = explanation(config, path, headers)
         tables = [_candidates(config, found), _at_sagemaker(config, found.left), _of_headers(config, found)]

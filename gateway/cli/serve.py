@@ -4,12 +4,15 @@ import asyncio
 import gc
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import click
 from prometheus_client import disable_created_metrics
 
-from gateway.app import StartError, open_gateway
+from gateway.app import Gateway, StartError, open_gateway
 from gateway.cli.errors import fail
 from gateway.cli.loop import run
 from gateway.config import Config, ConfigError, load
@@ -21,25 +24,28 @@ from gateway.log import adopt_libraries, make_logger
     "--config", "path", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The config, in YAML."
 )
 def serve(path: Path) -> None:
-    """Serve the endpoints of a config until SIGTERM or Ctrl-C; a second signal forces the end."""
+    """Serve the endpoints of a config until SIGTERM or Ctrl-C; a second signal forces the end.
+
+    SIGHUP has the config read again.
+    """
     try:
         config = load(path)
     except ConfigError as error:
         fail(str(error), code=2)
     try:
-        run(_serve(config))
+        run(_serve(config, path))
     except ConfigError as error:
         fail(str(error), code=2)
     except StartError as error:
         fail(str(error), code=1)
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, path: Path) -> None:
     log = make_logger(level=config.log.level, style=config.log.format)
     adopt_libraries(log)
     # They would double the size of a scrape, and a counter's start can be seen in process_start_time_seconds.
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    first, second = asyncio.Event(), asyncio.Event()
+    first, second, hangup = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def stop() -> None:
         (second if first.is_set() else first).set()
@@ -47,7 +53,9 @@ async def _serve(config: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    async with open_gateway(config, log) as gateway:
+    if hasattr(signal, "SIGHUP"):
+        loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    async with open_gateway(config, log, partial(load, path)) as gateway, _reloading(gateway, hangup):
         # What was imported lives as long as the process: a full collection need not hold the loop to look at it. And
         # requests leave no cycles behind, so that looking for them after every few of them is time for nothing.
         gc.collect()
@@ -63,3 +71,21 @@ async def _serve(config: Config) -> None:
         if not drain.done():
             drain.cancel()
             await gateway.cut_off()
+
+
+@asynccontextmanager
+async def _reloading(gateway: Gateway, hangup: asyncio.Event) -> AsyncIterator[None]:
+    """Have the config read again at each hangup, one after the other; several during one count once."""
+
+    async def reload_on_and_on() -> None:
+        while True:
+            await hangup.wait()
+            hangup.clear()
+            await gateway.reload()
+
+    task = asyncio.create_task(reload_on_and_on(), name="reload at SIGHUP")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))

@@ -9,6 +9,8 @@ from gateway.config.problems import Path, dotted, nearest, shown
 
 OPS_PATHS = ("/livez", "/readyz", "/metrics", "/status")
 """Paths that the gateway answers itself."""
+RELOAD_PATH = "/-/reload"
+"""Where operators have the config read again."""
 RESERVED_PREFIXES = ("/endpoints", "/-")
 """Below these stand the paths of the SageMaker Runtime API, and the gateway's own of releases to come."""
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.config import Listen
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -31,6 +33,16 @@ class Limits:
     field_bytes: int = 8190
     headers: int = 128
     head_bytes: int = 65_536
+
+
+def limits_of(listen: Listen) -> Limits:
+    """The bounds that the settings name."""
+    return Limits(
+        connections=listen.max_connections,
+        head_seconds=listen.header_timeout_seconds,
+        keepalive_seconds=listen.keepalive_seconds,
+        stall_seconds=listen.stall_timeout_seconds,
+    )
 
 
 @dataclass(frozen=True, slots=True)

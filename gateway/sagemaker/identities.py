@@ -1,8 +1,8 @@
 """Who signs for which endpoint: one credential source for each identity, shared by all endpoints that have it."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from aiobotocore.session import AioSession
 from aiobotocore.utils import create_nested_client
 from structlog.typing import FilteringBoundLogger
 
-from gateway.config import Aws, Config
+from gateway.config import Config
 from gateway.sagemaker.credentials import DEFAULT, CredentialSource, Provider, kept_fresh
 from gateway.sagemaker.hosts import descriptions
 
@@ -37,24 +37,51 @@ class Identity:
     role_arn: str | None = None
 
 
-@asynccontextmanager
-async def open_identities(config: Config, log: FilteringBoundLogger) -> AsyncIterator[Mapping[str, CredentialSource]]:
-    """The credentials of each endpoint, by its key, kept fresh until the end.
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """How the credentials of one identity are found.
 
-    All are asked for at once. There are some from the start if the chains are quick; a chain that is slow, or finds
-    nothing, is told by its source's `problem` and mends itself.
+    Attributes:
+        identity: who signs.
+        region: where roles are assumed.
+        fips: whether the hosts of STS and its like are those validated for FIPS 140.
+        dual_stack: whether they are those that speak IPv6 too.
+        name: what operators call the identity; another name does not make another chain.
     """
+
+    identity: Identity
+    region: str
+    fips: bool | None
+    dual_stack: bool | None
+    name: str = field(compare=False)
+
+
+def chains(config: Config) -> dict[str, Chain]:
+    """How the credentials of each endpoint are found, by its key: one chain for all that have the same identity."""
     users: dict[Identity, list[str]] = {}
     for key, endpoint in config.endpoints.items():
         users.setdefault(Identity(endpoint.profile, endpoint.role_arn), []).append(key)
-    sources, client_config = {}, _client_config(config.aws)
+    found, aws = {}, config.aws
     for identity, keys in users.items():
         # keys of any region are good in all of its partition, and a role never leaves its own
-        region = config.endpoints[keys[0]].region or config.aws.region
-        load = partial(_load, identity, region, client_config)
-        sources[identity] = CredentialSource(load, log, name=_named(identity, keys))
-    async with kept_fresh(sources.values()):
-        yield {key: sources[identity] for identity, keys in users.items() for key in keys}
+        region = config.endpoints[keys[0]].region or aws.region
+        name = _named(identity, keys)
+        chain = Chain(identity, region, aws.use_fips_endpoint, aws.use_dualstack_endpoint, name)
+        found.update(dict.fromkeys(keys, chain))
+    return found
+
+
+@asynccontextmanager
+async def open_identity(chain: Chain, log: FilteringBoundLogger) -> AsyncIterator[CredentialSource]:
+    """The credentials of an identity, kept fresh until the end.
+
+    There are some from the start if the chain is quick; one that is slow, or finds nothing, is told by the source's
+    `problem` and mends itself.
+    """
+    load = partial(_load, chain.identity, chain.region, _client_config(chain))
+    source = CredentialSource(load, log, name=chain.name)
+    async with kept_fresh([source]):
+        yield source
 
 
 def problem_of(sources: Iterable[CredentialSource]) -> str | None:
@@ -78,13 +105,13 @@ def _named(identity: Identity, endpoints: Sequence[str]) -> str:
     return role if identity.profile is None else f"{role} from {profile}"
 
 
-def _client_config(aws: Aws) -> Any:
+def _client_config(chain: Chain) -> Any:
     """How STS and its like are reached."""
     return AioConfig(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
-        use_fips_endpoint=aws.use_fips_endpoint,
-        use_dualstack_endpoint=aws.use_dualstack_endpoint,
+        use_fips_endpoint=chain.fips,
+        use_dualstack_endpoint=chain.dual_stack,
         warm_up_loader_caches=True,  # botocore's description of STS is read in a thread
     )
 

@@ -1,6 +1,7 @@
 """`serve` as a real process: what it prints, how it ends."""
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -74,6 +75,45 @@ async def test_a_second_signal_forces(tmp_path: Path) -> None:
 
     assert (reply.status, code) == (424, 0)
     assert "drain_cut_off" in errors
+
+
+async def test_sighup_takes_another_config_or_keeps_the_old_one(tmp_path: Path) -> None:
+    """Row 34: a bad file changes nothing, and the log names its line and key; a good one is there at once."""
+    path = tmp_path / "gateway.yaml"
+    good = {**CONFIG["endpoints"], "resnet": {"instances": 2}}
+    async with (
+        running("serve", "--config", write_yaml(path, CONFIG)) as gateway,
+        aiohttp.ClientSession(gateway.url) as session,
+    ):
+
+        async def capacities() -> dict[str, int]:
+            async with session.get("/status") as response:
+                endpoints = (await response.json())["endpoints"]
+            return {name: endpoint["capacity"] for name, endpoint in endpoints.items()}
+
+        write_yaml(path, {**CONFIG, "endpoints": good})
+        gateway.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(20):
+            while (taken := await capacities()) == {"seed": 1}:
+                await asyncio.sleep(0.02)
+        write_yaml(path, {**CONFIG, "endpoints": {"seed": {"instances": "two"}}})
+        gateway.process.send_signal(signal.SIGHUP)
+        refused = []
+        for _ in range(2):  # when the second is answered, that of the signal is over
+            async with session.post("/-/reload") as response:
+                refused.append((response.status, (await response.json())["problems"]))
+        kept = await capacities()
+        gateway.process.send_signal(signal.SIGTERM)
+        code = await gateway.process.wait()
+        lines = [json.loads(line) for line in (await gateway.errors).splitlines()]
+
+    failed = [line for line in lines if line["event"] == "reload_failed"]
+    (done,) = [line for line in lines if line["event"] == "config_reloaded"]
+    assert (taken, kept, code) == ({"seed": 1, "resnet": 2}, taken, 0)
+    assert refused == [(400, failed[0]["problems"])] * 2
+    assert [line["file"] for line in failed] == [str(path)] * 3
+    assert failed[0]["problems"][0].startswith(f"{path}:6:5 endpoints.seed.instances: found 'two'")
+    assert done["endpoints_added"] == ["resnet"]
 
 
 async def test_nothing_is_printed_but_where_it_listens(tmp_path: Path) -> None:

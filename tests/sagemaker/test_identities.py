@@ -2,8 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,12 +16,14 @@ from aiobotocore.session import AioSession
 from aiohttp import web
 from botocore.exceptions import EndpointConnectionError
 from moto.server import ThreadedMotoServer
+from structlog.typing import FilteringBoundLogger
 
 from gateway.config import Config
 from gateway.errors import CREDENTIALS, Refusal
+from gateway.holdings import Holdings
 from gateway.sagemaker import credentials as module
 from gateway.sagemaker.credentials import CredentialSource
-from gateway.sagemaker.identities import open_identities, problem_of
+from gateway.sagemaker.identities import chains, open_identity, problem_of
 from gateway.sagemaker.signing import Credentials
 from tests.sagemaker.diary import Diary, refusal_of
 from tests.stand import ACCESS_KEY_ID, SECRET_ACCESS_KEY
@@ -31,6 +35,17 @@ ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/invoker"
 OTHER_ROLE = f"arn:aws:iam::{ACCOUNT}:role/other"
 NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
+
+
+@asynccontextmanager
+async def open_identities(config: Config, log: FilteringBoundLogger) -> AsyncIterator[Mapping[str, CredentialSource]]:
+    """The credentials of each endpoint, by its key, until the end."""
+    own, holdings = chains(config), Holdings()
+    try:
+        sources = await holdings.hold({chain: partial(open_identity, chain, log) for chain in own.values()})
+        yield {key: sources[chain] for key, chain in own.items()}
+    finally:
+        await holdings.keep(())
 
 
 class Sts:
