@@ -86,7 +86,8 @@ class Gateway:
         """Go away politely: not ready at once, no new calls after the delay, then wait for those at hand, bounded."""
         settings = self.config.drain
         self._readiness.leave()
-        self._log.info("draining", delay_seconds=settings.delay_seconds, timeout_seconds=settings.timeout_seconds)
+        seconds = {"delay_seconds": settings.delay_seconds, "timeout_seconds": settings.timeout_seconds}
+        self._log.info("draining", waiting=len(self.roster.turns), running=len(self.roster.calls), **seconds)
         await asyncio.sleep(settings.delay_seconds)
         self.roster.drain()
         try:

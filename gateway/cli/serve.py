@@ -2,15 +2,17 @@
 
 import asyncio
 import gc
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import click
 from prometheus_client import disable_created_metrics
+from structlog.typing import FilteringBoundLogger
 
 from gateway.app import Gateway, StartError, open_gateway
 from gateway.cli.errors import fail
@@ -43,6 +45,7 @@ def serve(path: Path) -> None:
 async def _serve(config: Config, path: Path) -> None:
     log = make_logger(level=config.log.level, style=config.log.format)
     adopt_libraries(log)
+    _raise_file_limit(config, log)
     # They would double the size of a scrape, and a counter's start can be seen in process_start_time_seconds.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     first, second, hangup = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -71,6 +74,16 @@ async def _serve(config: Config, path: Path) -> None:
         if not drain.done():
             drain.cancel()
             await gateway.cut_off()
+
+
+def _raise_file_limit(config: Config, log: FilteringBoundLogger) -> None:
+    """Have as many files as the system lets us, since each connection is one, and say where these are too few."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft <= config.listen.max_connections:
+        log.warning("few_open_files", limit=soft, max_connections=config.listen.max_connections)
 
 
 @asynccontextmanager

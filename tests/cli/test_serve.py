@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -158,3 +160,17 @@ async def test_a_taken_port_is_said(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert f"127.0.0.1:{port}" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+async def test_it_has_as_many_files_as_the_system_lets_it(tmp_path: Path) -> None:
+    """Each connection is one: the soft limit is raised to the hard one, and where that is too low the log says so."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    config = {
+        "listen": {"port": 0, "max_connections": 1_000_000},
+        "aws": {"region": REGION},
+        "endpoints": {"a": {"instances": 1}},
+    }
+    async with running("serve", "--config", write_yaml(tmp_path / "gateway.yaml", config)) as gateway:
+        limits = Path(f"/proc/{gateway.process.pid}/limits").read_text()
+
+    assert re.search(rf"^Max open files +{hard} +{hard} ", limits, re.MULTILINE)
