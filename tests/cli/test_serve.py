@@ -171,6 +171,6 @@ async def test_it_has_as_many_files_as_the_system_lets_it(tmp_path: Path) -> Non
         "endpoints": {"a": {"instances": 1}},
     }
     async with running("serve", "--config", write_yaml(tmp_path / "gateway.yaml", config)) as gateway:
-        limits = Path(f"/proc/{gateway.process.pid}/limits").read_text()
+        limits = await asyncio.to_thread(Path(f"/proc/{gateway.process.pid}/limits").read_text)
 
     assert re.search(rf"^Max open files +{hard} +{hard} ", limits, re.MULTILINE)
