@@ -334,6 +334,42 @@ def test_the_end_of_a_healthy_one_is_nothing() -> None:
     assert ward.health.statistics() == WELL
 
 
+def test_where_there_are_no_others_any_more_everybody_is_let_in() -> None:
+    """And no number of refusals ejects it, until there are others again."""
+    ward = Ward()
+    ward.close(UNREACHABLE)
+
+    ward.health.eject(ejects=False)
+    assert (ward.health.cause, ward.permits.most) == (None, None)
+    for _ in range(2 * REFUSALS):
+        ward.health.unreachable()
+    assert ward.health.cause is None
+    ward.health.eject(ejects=True)
+    ward.close(UNREACHABLE)
+
+
+@pytest.mark.parametrize("ejects", [True, False])
+def test_no_capacity_has_nothing_to_do_with_others(ejects: bool) -> None:  # noqa: FBT001
+    """Whether there are some, before or after, is the same."""
+    ward = Ward(ejects=not ejects)
+    ward.close(NO_CAPACITY)
+
+    ward.health.eject(ejects=ejects)
+
+    assert (ward.health.cause, ward.permits.most) == (NO_CAPACITY, 0)
+
+
+@pytest.mark.parametrize("cause", [UNREACHABLE, NO_CAPACITY])
+def test_somewhere_else_nothing_is_known(cause: Row) -> None:
+    """It takes calls again, and the row of refusals begins anew."""
+    ward = Ward()
+    ward.close(cause)
+
+    ward.health.forget()
+
+    assert (ward.health.statistics(), ward.permits.most) == (WELL, None)
+
+
 def test_statistics_tell_each_state() -> None:
     """Well, failing, ejected, trying, without capacity, trying, well."""
     ward = Ward()

@@ -84,6 +84,20 @@ def test_the_queue_is_bounded() -> None:
     assert Limiter(capacity=0, max_waiting=0).full("a")
 
 
+def test_a_lower_bound_sends_nobody_away() -> None:
+    """Who waits stays, and nobody comes until there are fewer."""
+    limiter = Limiter(capacity=1, max_waiting=3)
+    permit = take(limiter)
+    first, *_ = queue_up(limiter, 3)
+
+    limiter.bound(2)
+    assert (limiter.waiting, limiter.full("route")) == (3, True)
+    permit.release()
+    assert (first.permit is not None, limiter.full("route")) == (True, True)
+    limiter.bound(3)
+    assert not limiter.full("route")
+
+
 def test_a_lower_capacity_ends_no_call_and_admits_none_until_it_fits() -> None:
     """From 4 running to capacity 2: two calls have to end before the third end admits a waiter."""
     limiter = Limiter(capacity=4, max_waiting=9)

@@ -413,6 +413,28 @@ def test_whatever_is_recorded_adds_up_and_adds_no_series(records: list[Record]) 
     )
 
 
+def test_endpoints_come_and_go_with_all_of_their_series() -> None:
+    """What comes has all series at once, and what goes leaves none, also where a late request still ends."""
+    metrics = make()
+    before = set(samples(metrics))
+    metrics(RECORD)
+    kept, gone = "bert", RECORD.endpoint
+    assert {*ENDPOINTS} == {kept, gone}
+
+    limiters = {name: Limiter(capacity=1, max_waiting=1).statistics for name in (kept, "yolo")}
+    metrics.replace(limiters, {row: {name: partial(float, 0) for name in limiters} for row in READINGS})
+    metrics(replace(RECORD, failovers=(Failover("resnet", Unseen.THROTTLED, ERRORS[0]),)))
+    metrics(replace(RECORD, endpoint=kept, failovers=(Failover("resnet", Unseen.THROTTLED, ERRORS[0]),)))
+
+    named = {
+        (name, frozenset((k, "resnet" if v == "yolo" else v) for k, v in labels)) for name, labels in samples(metrics)
+    }
+    assert named == before
+    assert not [labels for _, labels in samples(metrics) if ("endpoint", "resnet") in labels]
+    metrics.replace({}, {})
+    assert {dict(labels).get("endpoint") for _, labels in samples(metrics)} <= {None, "_unknown"}
+
+
 def test_two_gateways_in_one_process_do_not_share_counts() -> None:
     """The registry is its own, not the process's."""
     first, second = make(), make()

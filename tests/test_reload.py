@@ -12,7 +12,7 @@ import pytest
 from gateway.config import ConfigError
 from gateway.config.problems import Problem
 from gateway.models import Statistics
-from tests.stand import MakeStand, Reply, Stand, StandSettings
+from tests.stand import ACCESS_KEY_ID, SECRET_ACCESS_KEY, MakeStand, Reply, Stand, StandSettings
 from tests.waiting import until
 
 QUICK: dict[str, Any] = {"model": {"seconds": 0}}
@@ -73,7 +73,7 @@ async def test_a_bad_config_changes_nothing(make_stand: MakeStand) -> None:
 
 async def test_capacity_4_1_2_with_4_running(make_stand: MakeStand) -> None:
     """Row 35: none is killed, nobody is admitted until there is room, and a raise admits at once."""
-    settings = StandSettings({"slow": {"instances": 4, "model": {"seconds": 0.5}}})
+    settings = StandSettings({"slow": {"instances": 4, "model": {"seconds": 0.8}}})
     stand = await make_stand(settings)
     callers = start(stand, "slow", 6)
     await until(lambda: (now(stand).running, now(stand).waiting) == (4, 2))
@@ -138,7 +138,7 @@ async def test_an_added_endpoint_is_there_at_once(make_stand: MakeStand) -> None
 
 async def test_a_removed_endpoint_drains(make_stand: MakeStand) -> None:
     """New calls find nothing; who runs and who waits is answered, is seen meanwhile, and leaves no series behind."""
-    settings = StandSettings({"slow": {**SLOW, "instances": 1}, "other": QUICK})
+    settings = StandSettings({"slow": {"instances": 1, "model": {"seconds": 1}}, "other": QUICK})
     stand = await make_stand(settings)
     callers = start(stand, "slow", 2)
     await until(lambda: now(stand).waiting == 1)
@@ -207,6 +207,40 @@ async def test_instances_auto_and_back(make_stand: MakeStand) -> None:
     assert now(stand).capacity == 2
     assert "fleet" not in (await shown(stand))["slow"]
     assert [task for task in asyncio.all_tasks() if task.get_name() == "follow the fleet of slow"] == []
+
+
+async def test_an_endpoint_moves(make_stand: MakeStand) -> None:
+    """Calls go to its new host, and what is known of the old one does not keep them from it."""
+    other = {"targets": [{"endpoint": "slow"}, {"endpoint": "other"}]}
+    settings = StandSettings({"slow": QUICK, "other": QUICK}, config={"routes": {"r": other}})
+    nowhere = with_endpoints(settings, slow={"endpoint_url": "http://127.0.0.1:9"})
+    stand = await make_stand(settings)
+    limiter = stand.gateway.limiters["slow"]
+
+    await stand.reload(nowhere)
+    refused = [(await stand.invoke("slow")).status for _ in range(5)]
+    ejected = (await shown(stand))["slow"]["health"]["ejected"]
+    await stand.reload(settings)
+    served = await stand.invoke("slow")
+
+    assert (refused, ejected, served.status) == ([503] * 5, True, 200)
+    assert (await shown(stand))["slow"]["health"]["unreachable_in_a_row"] == 0
+    assert stand.gateway.limiters["slow"] is limiter
+
+
+async def test_another_identity_signs(make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its credentials are there before the first call that needs them, and those of nobody are dropped."""
+    shared = tmp_path / "credentials"
+    shared.write_text(f"[models]\naws_access_key_id = {ACCESS_KEY_ID}\naws_secret_access_key = {SECRET_ACCESS_KEY}\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(shared))
+    settings = StandSettings({"slow": QUICK})
+    stand = await make_stand(settings)
+
+    await stand.reload(with_endpoints(settings, slow={"profile": "models"}))
+
+    assert (await stand.invoke("slow")).status == 200
+    names = {task.get_name() for task in asyncio.all_tasks() if "keep credentials" in task.get_name()}
+    assert names == {"keep credentials of profile models fresh"}
 
 
 async def test_what_is_unchanged_goes_on(make_stand: MakeStand) -> None:

@@ -199,6 +199,7 @@ def test_a_session_stays_with_one_endpoint(config: Path) -> None:
         ("/endpoints/canry/invocations", [], "The nearest is /endpoints/canary/invocations."),
         ("/Predict", [], "The nearest is /predict."),
         ("/\x1b[2J", [], r"'/\x1b[2J': 404 ValidationError"),
+        ("/-/reload", [], "/-/reload: the gateway answers this path itself, to POST; it leads to no endpoint"),
         ("/metrics?a", [], "/metrics: the gateway answers this path itself, to GET; it leads to no endpoint"),
     ],
 )
