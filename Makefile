@@ -1,9 +1,10 @@
 # The commands of a developer. `make run` and `make test` need Python 3.11 or newer, and nothing else.
 PYTHON ?= python3
+MINUTES ?= 3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: run demo test lint format bench lock clean
+.PHONY: run demo test lint format bench soak lock clean
 
 run: $(READY)  ## a gateway in front of the local emulator
 	@$(BIN)/sagemaker-gateway emulate --config config/emulator.yaml --gateway config/local.yaml
@@ -25,6 +26,9 @@ format: $(READY)
 
 bench: $(READY)  ## figures, as ratios to peers in the same run
 	$(BIN)/python -m tests.bench
+
+soak: $(READY)  ## minutes of overload, faults and hang-ups: make soak MINUTES=10
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 lock: $(READY)  ## the newest versions that setup.cfg allows
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \

@@ -23,6 +23,7 @@ The map, in the order in which a request meets the rooms; `proxy` is the story, 
 * `capacity`: how large a limiter is where the fleet decides; `following`: which fleet that is, and from when to when
 * `dispatch`: one call, from its signature to the last byte of its answer
 * `sagemaker`: SageMaker's wire: signatures, credentials, hosts, operations and headers, frames, the control plane
+* `outcome`: what became of a call: whether a model may have seen it, and what its caller gets
 * `upstream`: the client pool: a signed call in, an answer out; `budget`: how often it may try again
 * `reply`: how an answer goes back to its caller, whole or in parts
 * `metrics`, `log`: look on from the side; `views`: what they see of the endpoints

@@ -5,7 +5,7 @@ from time import monotonic
 
 from gateway.balance import Balance
 from gateway.endpoint import Endpoint
-from gateway.errors import NO_CAPACITY, UNREACHABLE, Refusal
+from gateway.errors import NO_CAPACITY, UNREACHABLE
 from gateway.forecast import Forecast
 from gateway.limiter import Permit
 from gateway.models import Failover, Unseen
@@ -20,10 +20,6 @@ class _MoveOnError(Exception):
 
 class _NoPlaceError(Exception):
     """There is no sense in waiting here."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
 
 
 class Admission:
@@ -77,7 +73,7 @@ class Admission:
         self._began = monotonic()
         self._came = self._began if since is None else since
         self._again = since is not None  # they have a place by their age
-        self._returns = False  # they had a permit: the bound of the queue is for newcomers
+        self._returns = self._again  # they had a place, or a permit: the bound of the queue is for newcomers
         self.waited: float | None = None
         """Seconds in queues so far; None where the caller never came to one."""
         self.failovers: tuple[Failover, ...] = ()
@@ -123,10 +119,12 @@ class Admission:
                     return await self._wait(self._tiers[0])
                 except _MoveOnError:
                     self._again = True
-                except _NoPlaceError as error:
-                    if len(self._tiers) == 1:
-                        raise error.refusal from None
-                    self._leave_out(self._tiers[0], Unseen.QUEUE_FULL)
+                    continue
+                except _NoPlaceError:
+                    if len(self._tiers) > 1:
+                        self._leave_out(self._tiers[0], Unseen.QUEUE_FULL)
+                        continue
+                raise self._forecast().turned_back(self.seconds_left()) or self._forecast().full()
 
     def pass_over(self, endpoint: Endpoint, reason: Unseen, upstream_error: str | None) -> bool:
         """Say that no model of an endpoint saw the call; whether the caller may go on from there.
@@ -177,8 +175,8 @@ class Admission:
         """The permit that comes free first."""
         there = {self._endpoints[name].limiter: self._endpoints[name] for name in tier}
         returns = self._returns and any(endpoint.settings.queue.max_waiting for endpoint in there.values())
-        if not returns and (refusal := self._forecast().turned_back(self.seconds_left())) is not None:
-            raise _NoPlaceError(refusal)
+        if not returns and self._forecast().turned_back(self.seconds_left()) is not None:
+            raise _NoPlaceError
         turn: Turn[Permit] = Turn(there, self._match.route)
 
         def look() -> None:

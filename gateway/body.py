@@ -1,8 +1,8 @@
 """A caller's body: read whole, bounded in bytes and seconds, together with its SHA-256."""
 
 import asyncio
-from collections.abc import Callable
 from hashlib import sha256
+from typing import Protocol
 
 from aiohttp import HttpVersion11, StreamReader, web
 
@@ -11,16 +11,24 @@ from gateway.errors import BAD_REQUEST, BODY_TIMEOUT, TOO_LARGE, Refusal
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-async def read_body(
-    request: web.BaseRequest, *, limit: int, seconds: float, reserve: Callable[[int], None]
-) -> tuple[bytes, str]:
+class Memory(Protocol):
+    """What the body takes; either method may raise a Refusal."""
+
+    def announce(self, size: int) -> None:
+        """Say how many bytes are going to come."""
+
+    def grow(self, size: int) -> None:
+        """Say that so many bytes have come."""
+
+
+async def read_body(request: web.BaseRequest, *, limit: int, seconds: float, memory: Memory) -> tuple[bytes, str]:
     """The body and its digest, which a signature needs before the first byte goes out.
 
     Args:
         request: the caller's request.
         limit: longest body, in bytes.
         seconds: how long the caller may take.
-        reserve: is told of bytes before they are read; it may raise a Refusal.
+        memory: is told of what comes.
 
     Raises:
         Refusal: the body is longer, or the caller slower, or its chunks cannot be read. A declared length is refused
@@ -30,21 +38,20 @@ async def read_body(
     if length is not None and length > limit:
         raise _too_large(limit)
     if length is not None:
-        reserve(length)
+        memory.announce(length)
     content = request.content
     if content.is_eof() and content.exception() is None:
         body = content.read_nowait()
         if len(body) > limit:
             raise _too_large(limit)
-        if length is None:
-            reserve(len(body))
+        memory.grow(len(body))
         return body, sha256(body).hexdigest()
     try:
         async with asyncio.timeout(seconds):
             if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
                 await request.writer.write(CONTINUE)
                 request.writer.output_size = 0
-            return await _read(content, limit, reserve if length is None else None)
+            return await _read(content, limit, memory)
     except TimeoutError:
         raise Refusal(
             BODY_TIMEOUT, f"The body did not arrive within {seconds:g} s: send it faster, or in a smaller request."
@@ -55,7 +62,7 @@ async def read_body(
         ) from None
 
 
-async def _read(content: StreamReader, limit: int, reserve: Callable[[int], None] | None) -> tuple[bytes, str]:
+async def _read(content: StreamReader, limit: int, memory: Memory) -> tuple[bytes, str]:
     digest = sha256()
     chunks = []
     size = 0
@@ -63,8 +70,7 @@ async def _read(content: StreamReader, limit: int, reserve: Callable[[int], None
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
-        if reserve is not None:
-            reserve(len(chunk))
+        memory.grow(len(chunk))
         # Hashed as it comes: a large body in one go would hold up every other caller for milliseconds.
         digest.update(chunk)
         chunks.append(chunk)

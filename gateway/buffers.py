@@ -1,4 +1,4 @@
-"""The memory that callers' bodies take: bounded over all of them, and refused before it is used."""
+"""The memory that callers' bodies take: bounded over all of them."""
 
 from gateway.errors import BUFFER_FULL, Refusal
 
@@ -15,11 +15,11 @@ class Buffers:
         self.used = 0
         """How much they take now, in bytes."""
 
-    def reserve(self, size: int) -> None:
-        """Take so many bytes; they are given back by `release`.
+    def check(self, size: int) -> None:
+        """Look whether there are so many bytes left.
 
         Raises:
-            Refusal: there is not so much left.
+            Refusal: there are not.
         """
         if self.used + size > self._limit:
             raise Refusal(
@@ -27,8 +27,40 @@ class Buffers:
                 f"The bodies of callers who wait take {self.used} of {self._limit} bytes already. "
                 "The call was not sent: try again later.",
             )
-        self.used += size
 
-    def release(self, size: int) -> None:
-        """Give so many bytes back."""
-        self.used -= size
+
+class Reservation:
+    """What the body of one caller takes.
+
+    Args:
+        buffers: of which it is a part.
+    """
+
+    __slots__ = ("_buffers", "_size")
+
+    def __init__(self, buffers: Buffers) -> None:
+        self._buffers = buffers
+        self._size = 0
+
+    def announce(self, size: int) -> None:
+        """Say how many bytes are going to come. They are not reserved: whoever sends slowly would hold them.
+
+        Raises:
+            Refusal: there are not so many left.
+        """
+        self._buffers.check(size)
+
+    def grow(self, size: int) -> None:
+        """Say that so many bytes have come.
+
+        Raises:
+            Refusal: there were not so many left.
+        """
+        self._buffers.check(size)
+        self._buffers.used += size
+        self._size += size
+
+    def release(self) -> None:
+        """Give all of it back."""
+        self._buffers.used -= self._size
+        self._size = 0

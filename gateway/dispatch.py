@@ -19,6 +19,8 @@ from gateway.sagemaker.signing import Credentials
 from gateway.upstream import Upstream
 from gateway.visit import Visit
 
+OK = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -103,6 +105,8 @@ class Dispatcher:
                 endpoint.health.no_capacity()
             else:
                 endpoint.health.reached()
+            if answer.status == OK and stream is None and attempt.permit is not None:
+                endpoint.pace.observe(perf_counter() - started)
             return answer
         except Refusal as refusal:
             given_up = refusal.row is errors.TIMEOUT
@@ -113,8 +117,6 @@ class Dispatcher:
             raise
         finally:
             given_up = given_up or (stream is not None and stream.parts.timed_out)
-            if visit.called and attempt.permit is not None:
-                endpoint.pace.observe(perf_counter() - started)
             _give_back(attempt.permit, endpoint.settings.cooldown_seconds if given_up else 0)
 
     async def _ask(self, attempt: Attempt, order: Order, visit: Visit) -> Answer:
@@ -129,7 +131,7 @@ class Dispatcher:
         except asyncio.CancelledError:
             raise leaving() from None  # cut off, and no model has seen it
         if visit.orphaned:
-            return answer  # nobody wants another
+            raise keyless()  # nobody is there to want another, and no model has seen this one
         answer = await self._send(_sign(attempt, order, keys, perf_counter() - started), attempt, visit)
         if protocol.keys_refused(answer):
             credentials.reject(keys)

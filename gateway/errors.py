@@ -94,6 +94,10 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a mishap
         self.retry_after = row.retry_after if retry_after is None else retry_after
         self.allow = allow
 
+    def fresh(self) -> "Refusal":
+        """The same, as if it had not been raised yet: its traceback would keep alive what the request held."""
+        return Refusal(self.row, self.message, retry_after=self.retry_after, allow=self.allow)
+
     def wire(self, request_id: str) -> tuple[int, list[tuple[str, str]], bytes]:
         """Status, headers and body in the form that AWS SDKs read, with all members of the modelled errors."""
         row = self.row

@@ -19,6 +19,9 @@ KEEP_SECONDS = 60.0
 KEEP_BYTES = 64 * 1024 * 1024
 """How much is kept in all; then the oldest goes."""
 
+PLACE_BYTES = 1024
+"""What an entry costs beside its key and its answer, about."""
+
 _FIRST_ERROR_STATUS = 300
 
 
@@ -46,12 +49,14 @@ class Flight:
     Attributes:
         leader: the attempt that makes the call; None where that has left while it waited.
         since: when the first of them came, in seconds of the clock.
+        again: whether another attempt led it before.
         outcome: what became of the call; None until it has ended.
     """
 
     def __init__(self, leader: Passenger, since: float) -> None:
         self.leader: Passenger | None = leader
         self.since = since
+        self.again = False
         self.outcome: Answer | Refusal | None = None
         self._changed = asyncio.Event()
 
@@ -84,13 +89,15 @@ class Flights:
         self._kept: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()  # until when, and how large
         self._kept_bytes = 0
 
-    async def fly(self, key: Hashable, passenger: Passenger, lead: Callable[[float], Awaitable[Answer]]) -> Answer:
+    async def fly(
+        self, key: Hashable, passenger: Passenger, lead: Callable[[float | None], Awaitable[Answer]]
+    ) -> Answer:
         """The answer of a call of which this may not be the first attempt.
 
         Args:
             key: what its attempts have in common, and no other call.
             passenger: this attempt.
-            lead: makes the call; it is told since when it waits.
+            lead: makes the call; it is told since when it waits, where that is longer than now.
 
         Raises:
             Refusal: there is no answer.
@@ -105,16 +112,30 @@ class Flights:
                 if flight.leader is not None:
                     passenger.endpoint, passenger.called = flight.leader.endpoint, flight.leader.called
                 if isinstance(flight.outcome, Refusal):
-                    raise flight.outcome
+                    raise flight.outcome.fresh()
                 return flight.outcome
 
-    def land(self, key: Hashable, outcome: Answer | Refusal) -> None:
-        """Say what became of a call. A good answer is kept until it is `delivered`; else a retry is a new call."""
-        self._flights[key].land(outcome)
+    def land(self, key: Hashable, outcome: Answer | Refusal, *, seen: bool = True) -> None:
+        """Say what became of a call. A good answer is kept until it is `delivered`; else a retry is a new call.
+
+        Args:
+            key: which call.
+            outcome: the answer, or why there is none.
+            seen: whether a model may have seen it; else whoever follows makes it anew.
+        """
+        if not seen:
+            self.leave(key)
+            return
+        self._flights[key].land(outcome.fresh() if isinstance(outcome, Refusal) else outcome)
         if isinstance(outcome, Answer) and outcome.status < _FIRST_ERROR_STATUS:
             self._keep(key, len(outcome.body))
         else:
             del self._flights[key]
+
+    def leave(self, key: Hashable) -> None:
+        """Say that nobody makes the call now. Its place is kept for a retry."""
+        self._flights[key].leave()
+        self._keep(key, 0)
 
     def delivered(self, key: Hashable) -> None:
         """Say that the answer has reached somebody."""
@@ -129,20 +150,22 @@ class Flights:
             flight = Flight(passenger, self._clock())
         elif flight.leader is None and flight.outcome is None:
             self._drop(key)
-            flight.leader = passenger
+            if self._clock() - flight.since > KEEP_SECONDS:
+                flight = Flight(passenger, self._clock())  # a place is for a retry, and not for ever
+            flight.leader, flight.again = passenger, True
         self._flights[key] = flight
         return flight
 
     async def _lead(
-        self, key: Hashable, flight: Flight, passenger: Passenger, lead: Callable[[float], Awaitable[Answer]]
+        self, key: Hashable, flight: Flight, passenger: Passenger, lead: Callable[[float | None], Awaitable[Answer]]
     ) -> Answer:
         passenger.flight, passenger.joined = key, False
         try:
-            answer = await lead(flight.since)
+            answer = await lead(flight.since if flight.again else None)
         except asyncio.CancelledError:
-            if not passenger.orphaned:  # else the call goes on, and lands at its end
-                flight.leave()
-                self._keep(key, 0)
+            # An orphaned call goes on, and lands at its end; and one that has just ended has landed.
+            if not passenger.orphaned and flight.outcome is None and flight.leader is passenger:
+                self.leave(key)
             raise
         except Refusal as refusal:
             self.land(key, refusal)
@@ -154,6 +177,7 @@ class Flights:
         return answer
 
     def _keep(self, key: Hashable, size: int) -> None:
+        size += PLACE_BYTES + len(str(key))
         self._kept[key] = (self._clock() + KEEP_SECONDS, size)
         self._kept_bytes += size
         self._forget()

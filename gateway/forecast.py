@@ -30,15 +30,15 @@ class Forecast:
         self._patience = patience
 
     def expected_wait(self) -> float | None:
-        """In how many seconds somebody who comes now gets a permit; None where nobody knows."""
-        waits = []
-        for endpoint in self._there:
-            limiter = endpoint.limiter
-            wait = endpoint.pace.wait(limiter.ahead(self._route), limiter.capacity)
-            if wait is None or endpoint.health.cause is not None:
-                return None
-            waits.append(wait)
-        return min(waits)
+        """In how many seconds somebody who comes now gets a permit; None where nobody knows.
+
+        Callers wait at all targets at once, so that the rates of these add up, and the shortest queue counts.
+        """
+        rates = [endpoint.pace.rate(endpoint.limiter.capacity) for endpoint in self._there]
+        if None in rates or any(endpoint.health.cause is not None for endpoint in self._there):
+            return None
+        ahead = min(endpoint.limiter.ahead(self._route) for endpoint in self._there)
+        return (ahead + 0.5) / sum(rate for rate in rates if rate is not None)
 
     def turned_back(self, seconds_left: float) -> Refusal | None:
         """Why somebody who comes now should not even wait; None where they should.
@@ -49,7 +49,8 @@ class Forecast:
         if all(endpoint.limiter.full(self._route) for endpoint in self._there):
             return self.full()
         expected = self.expected_wait()
-        if expected is None or expected <= seconds_left:
+        alone = not any(endpoint.limiter.ahead(self._route) for endpoint in self._there)
+        if expected is None or expected <= seconds_left or alone:
             return None
         return Refusal(
             LONG_WAIT,

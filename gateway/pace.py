@@ -3,8 +3,15 @@
 LEAST_CALLS = 10
 """Fewer tell nothing."""
 
+OUTLIER = 4.0
+"""So many times the mean is the most that one call counts: a single one that hung should not refuse everybody."""
+
 MEMORY = 0.05
 """The weight of the last call beside those before it: a change is seen after some 20 calls."""
+
+
+SHORTEST = 1e-6
+"""Seconds that a call takes at least, so that nothing is divided by 0."""
 
 
 class Pace:
@@ -18,17 +25,18 @@ class Pace:
 
     def observe(self, seconds: float) -> None:
         """Say how long a call has kept its permit."""
+        if self._calls >= LEAST_CALLS:
+            seconds = min(seconds, OUTLIER * self._mean)
         self._calls += 1
         # A plain mean at first, so that the first call does not count for twenty.
         self._mean += (seconds - self._mean) * max(MEMORY, 1 / self._calls)
 
-    def wait(self, ahead: int, capacity: int) -> float | None:
-        """How long somebody is going to wait for a permit, in seconds; None where that is not known yet.
+    def rate(self, capacity: int) -> float | None:
+        """How many permits come free in a second, while all are in use; None where that is not known yet.
 
         Args:
-            ahead: how many go before them.
             capacity: how many calls run at once.
         """
         if self._calls < LEAST_CALLS or not capacity:
             return None
-        return (ahead + 0.5) * self._mean / capacity
+        return capacity / max(self._mean, SHORTEST)

@@ -1,6 +1,7 @@
 """The data path, as one readable story: route, read the body, admit, call, answer, record."""
 
 import asyncio
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,18 +14,18 @@ from gateway.admission import Admission
 from gateway.asked import read_headers
 from gateway.balance import Balance
 from gateway.body import read_body
-from gateway.buffers import Buffers
+from gateway.buffers import Buffers, Reservation
 from gateway.callers import Callers
 from gateway.dispatch import Attempt, Dispatcher, Order, Stream
 from gateway.endpoint import Endpoint
 from gateway.errors import Refusal, leaving, stopped
 from gateway.flights import Flights
 from gateway.limiter import Permit
-from gateway.models import Answer, Record, Unseen
+from gateway.models import Answer, Record
+from gateway.outcome import FAILED, UNSEEN, final, outcome_of, unseen_of
 from gateway.reply import Pipe
 from gateway.roster import Roster
 from gateway.router import NO_ROUTE, Match, Router
-from gateway.sagemaker import protocol
 from gateway.sagemaker.parts import Parts
 from gateway.upstream import Upstream
 from gateway.visit import CALLER_GONE, Visit
@@ -34,9 +35,6 @@ CONNECT_SECONDS = 5.0
 IMPATIENT_SECONDS = 2.0
 """How long a connection may take where there is another endpoint to go to; no longer than the caller waits."""
 LEAST_SECONDS = 0.1
-
-UNSEEN = {errors.UNREACHABLE: Unseen.UNREACHABLE, errors.CREDENTIALS: Unseen.CREDENTIALS}
-"""The refusals of calls that were made and that no model has seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ class Proxy:
             answer = visit.refuse(leaving())  # cut off while the body was read, and still there
         except Exception as error:  # noqa: BLE001 - a bug of ours: the caller gets an answer, the log a traceback
             self._report("the data path failed", error)
-            answer = visit.refuse(Refusal(errors.INTERNAL, "The gateway failed on this request; its log says why."))
+            answer = visit.refuse(Refusal(errors.INTERNAL, FAILED))
         if visit.response is None:
             try:
                 visit.response = await reply.send_whole(
@@ -134,14 +132,17 @@ class Proxy:
             raise leaving()
         asked = read_headers(request, match.operation)
         match = places.router.narrow(match, asked.headers)
-        if "Expect" in request.headers:  # its sender asks first: not for a body that is to be refused
+        if (
+            "Expect" in request.headers and asked.invocation_id is None
+        ):  # its sender asks first: not for a body that is to be refused
             Admission(match, places.endpoints, self._balances[match.route], self._roster).check()
+        visit.memory = memory = Reservation(self._buffers)
         with self._roster.reading():
             body, digest = await read_body(
                 request,
                 limit=match.max_body_bytes,
                 seconds=self._body_seconds,
-                reserve=partial(self._reserve, visit),
+                memory=memory,
             )
         visit.bytes_in = len(body)
         caller.check_signature(
@@ -151,7 +152,8 @@ class Proxy:
         make = partial(self._make, request, visit, Order(match, asked, body, digest), places.endpoints)
         if not self._join_retries or asked.invocation_id is None or match.operation.streams:
             return await make()
-        key = asked.invocation_id, caller.name, match.route, match.operation.name, digest, tuple(asked.headers)
+        wanted = match.route, match.operation.name, digest, tuple(asked.headers), asked.patience
+        key = asked.invocation_id, caller.name, *wanted
         return await self._flights.fly(key, visit, make)
 
     async def _make(
@@ -172,7 +174,7 @@ class Proxy:
                 endpoint, permit = await admission.admit()
             except Refusal as refusal:
                 if outcome is not None and refusal.row is errors.QUEUE_FULL:
-                    return _final(outcome)
+                    return final(outcome)
                 visit.go_on(admission.failovers)
                 raise
             finally:
@@ -182,9 +184,9 @@ class Proxy:
             frames = order.asked.frames
             parts = None if frames is None else Parts(frames=frames)
             outcome = await self._attempt(request, visit, order, _attempt(admission, parts, endpoint, permit))
-            unseen = _unseen(outcome)
+            unseen = unseen_of(outcome)
             if unseen is None or not admission.pass_over(endpoint, unseen, visit.upstream_error):
-                return _final(outcome)
+                return final(outcome)
 
     async def _attempt(
         self, request: web.BaseRequest, visit: Visit, order: Order, attempt: Attempt
@@ -211,6 +213,8 @@ class Proxy:
                     permit.orphan()
                 visit.orphaned = True
                 call.add_done_callback(partial(self._end_orphan, visit))
+            elif isinstance(sys.exception(), asyncio.CancelledError):
+                self._land(visit, outcome_of(call))  # it has ended in the very turn in which its caller left
             raise
 
     async def _follow(
@@ -245,20 +249,23 @@ class Proxy:
                 except Exception as error:  # noqa: BLE001
                     self._report("a hook failed", error)
         finally:
-            self._buffers.release(visit.buffered)
+            if visit.memory is not None:
+                visit.memory.release()
             self._roster.leave()
 
-    def _reserve(self, visit: Visit, size: int) -> None:
-        self._buffers.reserve(size)
-        visit.buffered += size
-
     def _end_orphan(self, visit: Visit, call: asyncio.Task[Answer]) -> None:
-        failure = stopped() if call.cancelled() else call.exception()
-        if isinstance(failure, Refusal):
-            visit.reason = failure.row.reason
+        outcome = outcome_of(call)
+        if isinstance(outcome, Refusal):
+            visit.reason = outcome.row.reason
+        try:
+            self._land(visit, outcome)
+        finally:
+            self._end(visit, CALLER_GONE, outcome if isinstance(outcome, Answer) else None)
+
+    def _land(self, visit: Visit, outcome: Answer | Refusal) -> None:
+        """Say what became of a call that retries of its caller may join, now that the caller has gone."""
         if visit.flight is not None:
-            self._flights.land(visit.flight, failure if isinstance(failure, Refusal) else call.result())
-        self._end(visit, CALLER_GONE, None if failure else call.result())
+            self._flights.land(visit.flight, outcome, seen=unseen_of(outcome) is None)
 
     def _report(self, message: str, error: Exception) -> None:
         asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
@@ -279,20 +286,3 @@ def _attempt(admission: Admission, parts: Parts | None, endpoint: Endpoint, perm
         return Attempt(endpoint, permit, stream, CONNECT_ATTEMPTS, CONNECT_SECONDS)
     # Another endpoint is the second attempt.
     return Attempt(endpoint, permit, stream, 1, max(LEAST_SECONDS, min(IMPATIENT_SECONDS, admission.seconds_left())))
-
-
-def _unseen(outcome: Answer | Refusal) -> Unseen | None:
-    return UNSEEN[outcome.row] if isinstance(outcome, Refusal) else protocol.unseen(outcome)
-
-
-def _final(outcome: Answer | Refusal) -> Answer:
-    """What the caller gets: SageMaker's answer as it came, but for the one that is a refusal by its meaning.
-
-    Raises:
-        Refusal: likewise.
-    """
-    if isinstance(outcome, Refusal):
-        raise outcome
-    if protocol.unseen(outcome) is Unseen.NO_CAPACITY:
-        raise Refusal(errors.NO_CAPACITY, "SageMaker has no capacity for this endpoint now. No model saw the call.")
-    return outcome

@@ -4,13 +4,21 @@ import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Self
+from typing import Protocol, Self
 from uuid import uuid4
 
 from aiohttp import web
 
 from gateway.errors import Refusal
 from gateway.models import Answer, Failover, Record
+
+
+class Reserved(Protocol):
+    """Memory that is given back at the end."""
+
+    def release(self) -> None:
+        """Give it back."""
+
 
 CALLER_GONE = 499
 """What is recorded in place of a status where the caller hung up before there was one, as NGINX does."""
@@ -25,7 +33,7 @@ class Visit:
     Attributes:
         response: an answer in parts, which has been sent already; None where the answer is whole.
         called: whether a call was made: then the answer says at which endpoint.
-        buffered: how many bytes are reserved for its body.
+        memory: what its body takes.
         flight: the key under which retries of this call may join it; None where none may.
     """
 
@@ -45,7 +53,7 @@ class Visit:
     response: web.StreamResponse | None = None
     orphaned: bool = False
     called: bool = False
-    buffered: int = 0
+    memory: "Reserved | None" = None
     joined: bool = False
     flight: Hashable | None = None
     failovers: tuple[Failover, ...] = ()

@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "tls",
         "holdings",
     ),
-    ("endpoint", "callers", "asked", "following"),
+    ("endpoint", "callers", "asked", "outcome", "following"),
     ("forecast", "dispatch", "assembly", "views", "access", "parting"),
     ("admission",),
     ("proxy", "admin", "reload", "listener"),

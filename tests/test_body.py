@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.body import read_body
-from gateway.buffers import Buffers
+from gateway.buffers import Buffers, Reservation
 from gateway.errors import BODY_TIMEOUT, TOO_LARGE, Refusal
 
 HEAD = b"POST / HTTP/1.1\r\nHost: gateway\r\n"
@@ -88,7 +88,9 @@ async def open_caller(*, limit: int = LIMIT, seconds: float = PATIENT) -> AsyncI
 
     async def handle(request: web.BaseRequest) -> web.Response:
         try:
-            caller.bodies.append(await read_body(request, limit=limit, seconds=seconds, reserve=Buffers(2**30).reserve))
+            caller.bodies.append(
+                await read_body(request, limit=limit, seconds=seconds, memory=Reservation(Buffers(2**30)))
+            )
         except Refusal as refusal:
             caller.refusals.append(refusal)
             return web.Response(status=refusal.row.status)

@@ -15,7 +15,7 @@ from gateway.errors import QUEUE_FULL, Refusal
 from gateway.flights import Flights
 from gateway.models import Answer
 from tests.doubles import Clock
-from tests.raw import OK, Peer
+from tests.raw import OK, Peer, raw_server
 from tests.stand import REGION, MakeStand, StandSettings, in_front_of
 from tests.waiting import until
 
@@ -41,14 +41,14 @@ class Pilot:
     def __init__(self) -> None:
         self.clock = Clock()
         self.flights = Flights(self.clock)
-        self.calls: list[tuple[float, asyncio.Future[Answer]]] = []
+        self.calls: list[tuple[float | None, asyncio.Future[Answer]]] = []
 
     def fly(self, key: str = "key") -> tuple[Attempt, asyncio.Task[Answer]]:
         """One more attempt."""
         attempt = Attempt()
         return attempt, asyncio.create_task(self.flights.fly(key, attempt, self._lead))
 
-    async def _lead(self, since: float) -> Answer:
+    async def _lead(self, since: float | None) -> Answer:
         self.calls.append((since, asyncio.get_running_loop().create_future()))
         return await self.calls[-1][1]
 
@@ -75,7 +75,11 @@ async def test_attempts_of_one_call_share_it(pilot: Pilot, outcome: Answer | Ref
         pilot.calls[0][1].set_exception(outcome)
     else:
         pilot.calls[0][1].set_result(outcome)
-    assert await asyncio.gather(*[task for _, task in attempts], return_exceptions=True) == [outcome] * 3
+    results = await asyncio.gather(*[task for _, task in attempts], return_exceptions=True)
+    if isinstance(outcome, Refusal):
+        assert [(each.row, each.message) for each in results if isinstance(each, Refusal)] == [(QUEUE_FULL, "full")] * 3
+    else:
+        assert results == [outcome] * 3
     assert [attempt.joined for attempt, _ in attempts] == [False, True, True]
 
 
@@ -153,15 +157,42 @@ async def test_who_leaves_while_waiting_keeps_the_place_for_a_retry(pilot: Pilot
     await settle()
     second.cancel()
     await settle()
-    assert [since for since, _ in pilot.calls] == [100.0, 100.0, 100.0]
+    assert [since for since, _ in pilot.calls] == [None, 100.0, 100.0]
     assert third.joined is False
     pilot.calls[2][1].set_result(GOOD)
     assert await following is GOOD
 
 
+async def test_a_place_is_kept_for_a_minute_and_not_for_ever(pilot: Pilot) -> None:
+    """However often somebody comes back to it and leaves."""
+    for seconds in (0, 40, 40):
+        pilot.clock.now += seconds
+        _, task = pilot.fly()
+        await settle()
+        task.cancel()
+        await settle()
+    assert [since for since, _ in pilot.calls] == [None, 100.0, 180.0]
+
+
+async def test_a_call_that_no_model_saw_is_made_by_who_follows(pilot: Pilot) -> None:
+    """Its caller had gone, so that it did not go on to another endpoint: the retry does so."""
+    attempt, task = pilot.fly()
+    await settle()
+    attempt.orphaned = True
+    task.cancel()
+    await settle()
+    _, following = pilot.fly()
+    await settle()
+    pilot.flights.land("key", BAD, seen=False)
+    await settle()
+    assert len(pilot.calls) == 2
+    pilot.calls[1][1].set_result(GOOD)
+    assert await following is GOOD
+
+
 async def test_what_is_kept_is_bounded(pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest goes first."""
-    monkeypatch.setattr(module, "KEEP_BYTES", 2 * len(GOOD.body))
+    monkeypatch.setattr(module, "KEEP_BYTES", 2 * (module.PLACE_BYTES + len("a") + len(GOOD.body)))
     for key in ("a", "b", "c"):
         _, task = pilot.fly(key)
         await settle()
@@ -276,3 +307,36 @@ async def test_it_can_be_turned_off() -> None:
         assert await metric(gateway, 'sagemaker_gateway_joins_total{endpoint="raw"} 0.0')
 
     assert len(server.requests) == 2
+
+
+async def test_a_retry_goes_on_where_its_first_attempt_could_not(make_stand: MakeStand) -> None:
+    """The endpoint throttles a call whose caller has hung up: its retry, which had joined, goes to the fallback."""
+    gate = asyncio.Semaphore(0)
+
+    async def throttle(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await gate.acquire()
+            text = b"HTTP/1.1 400 Bad Request\r\nx-amzn-ErrorType: ThrottlingException\r\nContent-Length: 2\r\n\r\n{}"
+            await peer.send(text)
+
+    async with raw_server(throttle) as throttling:
+        stand = await make_stand(
+            StandSettings(
+                {"spare": {"model": {"seconds": 0}}},
+                {"first": {"endpoint_url": throttling.url}},
+                {"routes": {"r": {"targets": [{"endpoint": "first"}], "fallback": ["spare"]}}},
+            )
+        )
+        first = stand.gateway.limiters["first"]
+        gone = asyncio.create_task(stand.invoke("r", amz_sdk_invocation_id="one"))
+        await until(lambda: len(throttling.requests) == 1)
+        gone.cancel()
+        await until(lambda: first.statistics().orphaned == 1)
+        retry = asyncio.create_task(stand.invoke("r", amz_sdk_invocation_id="one"))
+        await asyncio.sleep(0.05)  # time to join; without it the retry makes its own call, to the same end
+        gate.release()
+        gate.release()
+        reply = await retry
+
+    assert (reply.status, reply.headers["X-Gateway-Endpoint"]) == (200, "spare")

@@ -1,15 +1,18 @@
 """More than can be done: bounded in count, seconds and bytes, refused early, told when to come back."""
 
 import asyncio
+import gc
+import io
+import tracemalloc
 from typing import Any
 
 import aiohttp
 import pytest
 
 from gateway.app import Gateway
-from gateway.buffers import Buffers
+from gateway.buffers import Buffers, Reservation
 from gateway.errors import BUFFER_FULL, Refusal
-from tests.raw import OK, Peer
+from tests.raw import OK, Peer, serve_ok
 from tests.stand import MakeStand, Reply, StandSettings, in_front_of
 from tests.waiting import until
 
@@ -36,16 +39,62 @@ async def call(gateway: Gateway, body: Any = b"{}", **headers: str) -> Reply:
         return Reply(response.status, response.headers.copy(), await response.read())
 
 
-def test_what_is_reserved_is_bounded() -> None:
-    """To the byte; what is given back can be used again."""
+def test_what_bodies_take_is_bounded() -> None:
+    """To the byte; what is given back can be used again, and what was only announced takes nothing."""
     buffers = Buffers(10)
-    buffers.reserve(7)
-    with pytest.raises(Refusal) as refused:
-        buffers.reserve(4)
-    assert (refused.value.row, buffers.used) == (BUFFER_FULL, 7)
-    buffers.reserve(3)
-    buffers.release(10)
-    assert buffers.used == 0
+    first, second = Reservation(buffers), Reservation(buffers)
+    first.grow(7)
+    second.announce(3)
+    for ask in (second.announce, second.grow):
+        with pytest.raises(Refusal) as refused:
+            ask(4)
+        assert (refused.value.row, buffers.used) == (BUFFER_FULL, 7)
+    second.grow(3)
+    first.release()
+    first.release()
+    assert buffers.used == 3
+
+
+async def test_a_slow_body_takes_no_more_than_has_come() -> None:
+    """Twenty callers announce 20 MB each and send nothing: another one is served all the same."""
+    config = {"listen": {"port": 0, "max_buffered_bytes": 25_000_000}}
+    head = b"POST /endpoints/raw/invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n."
+    async with in_front_of(serve_ok, config=config) as (gateway, _):
+        port = int(gateway.url.rpartition(":")[2])
+        writers = []
+        for _ in range(20):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head)
+            await writer.drain()
+            writers.append(writer)
+        reply = await call(gateway)
+        for writer in writers:
+            writer.close()
+
+    assert reply.status == 200
+
+
+async def test_refusals_hold_nothing() -> None:
+    """A refused caller's body is gone with its request, also without the collector's help, and so is a retry's."""
+    gate = asyncio.Semaphore(0)
+    async with in_front_of(held_by(gate), queue={"max_waiting": 0}) as (gateway, server):
+        running = asyncio.create_task(call(gateway))
+        await until(lambda: len(server.requests) == 1)
+        gc.collect()
+        gc.disable()
+        tracemalloc.start()
+        try:
+            for number in range(8):
+                headers = {"amz_sdk_invocation_id": f"id-{number}"} if number % 2 else {}
+                assert (await call(gateway, io.BytesIO(bytes(4_000_000)), **headers)).status == 429
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+        gate.release()
+        await running
+
+    assert held < 4_000_000
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from gateway.body import read_body
-from gateway.buffers import Buffers
+from gateway.buffers import Buffers, Reservation
 from tests.doorstep import CALL, CHUNKED, GET, Gate, connected, listening, open_doorstep, post
 from tests.raw import OK, Peer
 from tests.waiting import until
@@ -85,7 +85,7 @@ async def test_a_body_that_breaks_in_the_queue_is_refused_in_its_turn() -> None:
     gate = Gate()
 
     async def serve(request: web.BaseRequest) -> web.Response:
-        await read_body(request, limit=1000, seconds=PATIENT, reserve=Buffers(2**30).reserve)
+        await read_body(request, limit=1000, seconds=PATIENT, memory=Reservation(Buffers(2**30)))
         return await gate.handle(request)
 
     async with listening(serve) as listener, connected(listener.url) as caller:

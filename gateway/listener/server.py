@@ -134,11 +134,17 @@ async def open_listener(
     listener = Listener(handler, hooks=hooks, limits=limits)
     runner = web.ServerRunner(listener, shutdown_timeout=last_seconds)
     await runner.setup()
+    server = None
     try:
-        site = web.TCPSite(runner, host, port, ssl_context=context, backlog=BACKLOG)
-        await site.start()
+        # A handshake is a part of the head; aiohttp's own sites give it a minute.
+        patience = limits.head_seconds if context else None
+        server = await asyncio.get_running_loop().create_server(
+            listener, host, port, ssl=context, backlog=BACKLOG, reuse_address=True, ssl_handshake_timeout=patience
+        )
         shown = f"[{host}]" if ":" in host else host
-        listener.url = f"{'https' if context else 'http'}://{shown}:{site.port}"
+        listener.url = f"{'https' if context else 'http'}://{shown}:{server.sockets[0].getsockname()[1]}"
         yield listener
     finally:
+        if server is not None:
+            server.close()
         await runner.cleanup()

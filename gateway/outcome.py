@@ -1,0 +1,39 @@
+"""What became of a call: whether a model may have seen it, and what its caller gets."""
+
+import asyncio
+
+from gateway import errors
+from gateway.errors import Refusal, stopped
+from gateway.models import Answer, Unseen
+from gateway.sagemaker import protocol
+
+FAILED = "The gateway failed on this request; its log says why."
+
+UNSEEN = {errors.UNREACHABLE: Unseen.UNREACHABLE, errors.CREDENTIALS: Unseen.CREDENTIALS}
+"""The refusals of calls that were made and that no model has seen."""
+
+
+def outcome_of(call: asyncio.Task[Answer]) -> Answer | Refusal:
+    """What became of a call that is over."""
+    failure = stopped() if call.cancelled() else call.exception()
+    if failure is None:
+        return call.result()
+    return failure.fresh() if isinstance(failure, Refusal) else Refusal(errors.INTERNAL, FAILED)
+
+
+def unseen_of(outcome: Answer | Refusal) -> Unseen | None:
+    """Why it is certain that no model saw the call; None where one may have."""
+    return UNSEEN.get(outcome.row) if isinstance(outcome, Refusal) else protocol.unseen(outcome)
+
+
+def final(outcome: Answer | Refusal) -> Answer:
+    """What the caller gets: SageMaker's answer as it came, but for the one that is a refusal by its meaning.
+
+    Raises:
+        Refusal: likewise.
+    """
+    if isinstance(outcome, Refusal):
+        raise outcome.fresh()
+    if protocol.unseen(outcome) is Unseen.NO_CAPACITY:
+        raise Refusal(errors.NO_CAPACITY, "SageMaker has no capacity for this endpoint now. No model saw the call.")
+    return outcome
