@@ -4,7 +4,7 @@ MINUTES ?= 3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: run demo test lint format bench soak lock clean
+.PHONY: run demo test lint format bench soak faults lock clean
 
 run: $(READY)  ## a gateway in front of the local emulator
 	@$(BIN)/sagemaker-gateway emulate --config config/emulator.yaml --gateway config/local.yaml
@@ -29,6 +29,9 @@ bench: $(READY)  ## figures, as ratios to peers in the same run
 
 soak: $(READY)  ## minutes of overload, faults and hang-ups: make soak MINUTES=10
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+faults: $(READY)  ## every fault, played: the table with what was measured
+	@$(BIN)/python -m tests.faults
 
 lock: $(READY)  ## the newest versions that setup.cfg allows
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \

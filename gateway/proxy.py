@@ -255,7 +255,7 @@ class Proxy:
 
     def _end_orphan(self, visit: Visit, call: asyncio.Task[Answer]) -> None:
         outcome = outcome_of(call)
-        if isinstance(outcome, Refusal):
+        if isinstance(outcome, Refusal) and outcome.row is not errors.CREDENTIALS:  # nobody was there to be refused
             visit.reason = outcome.row.reason
         try:
             self._land(visit, outcome)

@@ -1,13 +1,13 @@
 """What every test gets: an AWS environment of its own, and stands of a gateway in front of the emulator."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.stand import ACCESS_KEY_ID, SECRET_ACCESS_KEY, MakeStand, Stand, StandSettings, open_stand
+from tests.environment import own_environment
+from tests.stand import MakeStand, Stand, StandSettings, open_stand
 
 # Shared machines are slow now and then, which is not what these tests are about.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -17,13 +17,7 @@ settings.load_profile("patient")
 @pytest.fixture(autouse=True)
 def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees credentials or settings of the person who runs it, and none asks the network for them."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    own_environment(monkeypatch)
 
 
 @pytest.fixture

@@ -95,6 +95,9 @@ class RawServer:
         connections: how many connections were opened.
         open: how many of them are.
         idle: set while none is.
+        gate: lets `serve_held` answer one request for each release.
+        working: how many requests `serve_held` has at hand.
+        peak: the most of those at once.
     """
 
     port: int = 0
@@ -102,6 +105,9 @@ class RawServer:
     connections: int = 0
     open: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
+    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    working: int = 0
+    peak: int = 0
 
     @property
     def url(self) -> str:
@@ -113,6 +119,20 @@ async def serve_ok(peer: Peer) -> None:
     """Answer every request of the connection with `OK`."""
     while True:
         await peer.answer(OK)
+
+
+async def serve_held(peer: Peer) -> None:
+    """Answer every request of the connection with `OK`, each when the gate lets it: a model that works till then."""
+    server = peer.server
+    while True:
+        await peer.request()
+        server.working += 1
+        server.peak = max(server.peak, server.working)
+        try:
+            await server.gate.acquire()
+        finally:
+            server.working -= 1
+        await peer.send(OK)
 
 
 @asynccontextmanager

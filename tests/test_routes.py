@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ import pytest
 from gateway.app import Gateway, open_gateway
 from gateway.config import Config
 from gateway.log import make_logger
+from tests.ports import free_port
 from tests.raw import OK, Peer, raw_server, serve_ok
 from tests.stand import REGION, MakeStand, Reply, Stand, StandSettings
 from tests.waiting import until
@@ -41,14 +41,6 @@ async def readings(stand: Stand, name: str) -> dict[str, float]:
         if metric == f"sagemaker_gateway_{name}":
             found[dict(labels)["endpoint"]] += int(value)
     return {endpoint: value for endpoint, value in found.items() if value}
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @asynccontextmanager
