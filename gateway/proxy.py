@@ -132,9 +132,8 @@ class Proxy:
             raise leaving()
         asked = read_headers(request, match.operation)
         match = places.router.narrow(match, asked.headers)
-        if (
-            "Expect" in request.headers and asked.invocation_id is None
-        ):  # its sender asks first: not for a body that is to be refused
+        # Who asks before sending a body is told before, where it is certain; a retry may have a place.
+        if "Expect" in request.headers and asked.invocation_id is None:
             Admission(match, places.endpoints, self._balances[match.route], self._roster).check()
         visit.memory = memory = Reservation(self._buffers)
         with self._roster.reading():
