@@ -19,7 +19,7 @@ from tests.stand import REGION
 
 Fleets = dict[str, dict[str, Any]]
 
-ROUNDS = 5
+ROUNDS = 20
 """Noise of a shared machine only adds to a time, and luck does not beat a physical limit: the best round counts."""
 
 
