@@ -127,6 +127,11 @@ def leaving() -> Refusal:
     return Refusal(DRAINING, "The gateway is shutting down: the call was not sent, try again elsewhere.")
 
 
+def failed() -> Refusal:
+    """What becomes of a request on which we have a bug."""
+    return Refusal(INTERNAL, "The gateway failed on this request; its log says why.")
+
+
 def keyless() -> Refusal:
     """What becomes of a call that there is nothing to sign with."""
     return Refusal(

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from time import monotonic
 from typing import Protocol
 
-from gateway.errors import INTERNAL, Refusal
+from gateway.errors import Refusal, failed
 from gateway.models import Answer
 
 KEEP_SECONDS = 60.0
@@ -171,7 +171,7 @@ class Flights:
             self.land(key, refusal)
             raise
         except Exception:
-            self.land(key, Refusal(INTERNAL, "The gateway failed on this request; its log says why."))
+            self.land(key, failed())
             raise
         self.land(key, answer)
         return answer

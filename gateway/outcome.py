@@ -3,11 +3,9 @@
 import asyncio
 
 from gateway import errors
-from gateway.errors import Refusal, stopped
+from gateway.errors import Refusal, failed, stopped
 from gateway.models import Answer, Unseen
 from gateway.sagemaker import protocol
-
-FAILED = "The gateway failed on this request; its log says why."
 
 UNSEEN = {errors.UNREACHABLE: Unseen.UNREACHABLE, errors.CREDENTIALS: Unseen.CREDENTIALS}
 """The refusals of calls that were made and that no model has seen."""
@@ -18,7 +16,7 @@ def outcome_of(call: asyncio.Task[Answer]) -> Answer | Refusal:
     failure = stopped() if call.cancelled() else call.exception()
     if failure is None:
         return call.result()
-    return failure.fresh() if isinstance(failure, Refusal) else Refusal(errors.INTERNAL, FAILED)
+    return failure.fresh() if isinstance(failure, Refusal) else failed()
 
 
 def unseen_of(outcome: Answer | Refusal) -> Unseen | None:

@@ -18,11 +18,11 @@ from gateway.buffers import Buffers, Reservation
 from gateway.callers import Callers
 from gateway.dispatch import Attempt, Dispatcher, Order, Stream
 from gateway.endpoint import Endpoint
-from gateway.errors import Refusal, leaving, stopped
+from gateway.errors import Refusal, failed, leaving, stopped
 from gateway.flights import Flights
 from gateway.limiter import Permit
 from gateway.models import Answer, Record
-from gateway.outcome import FAILED, UNSEEN, final, outcome_of, unseen_of
+from gateway.outcome import UNSEEN, final, outcome_of, unseen_of
 from gateway.reply import Pipe
 from gateway.roster import Roster
 from gateway.router import NO_ROUTE, Match, Router
@@ -106,7 +106,7 @@ class Proxy:
             answer = visit.refuse(leaving())  # cut off while the body was read, and still there
         except Exception as error:  # noqa: BLE001 - a bug of ours: the caller gets an answer, the log a traceback
             self._report("the data path failed", error)
-            answer = visit.refuse(Refusal(errors.INTERNAL, FAILED))
+            answer = visit.refuse(failed())
         if visit.response is None:
             try:
                 visit.response = await reply.send_whole(

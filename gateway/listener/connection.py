@@ -11,7 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
-from gateway.errors import CROWDED, INTERNAL, PROXY_NAME, Refusal
+from gateway.errors import CROWDED, PROXY_NAME, Refusal, failed
 from gateway.listener.limits import Crowd, Limits
 from gateway.listener.strict import malformed, too_long
 
@@ -174,7 +174,7 @@ class Connection(web.RequestHandler):
         self.log_exception("Error %s handling %s: %s", status, request.rel_url.raw_path, message, exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun: all that can be done is to cut it off")
-        return self._refuse(request, Refusal(INTERNAL, "The gateway failed on this request; its log says why."))
+        return self._refuse(request, failed())
 
     def _break_body(self) -> None:
         """Something that cannot be read came in the middle of a body. aiohttp would let its reader wait for ever."""
