@@ -1,12 +1,12 @@
 """What a caller asks for, as the headers of the request say it."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiohttp import HttpVersion11, web
 
 from gateway.errors import BAD_REQUEST, Refusal
-from gateway.models import Headers, Operation
+from gateway.models import Operation
 from gateway.sagemaker.parts import asked_of_the_model, wants_frames
 from gateway.sagemaker.protocol import request_headers
 
@@ -20,8 +20,7 @@ LONGEST_ID = 128
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What a caller asks for.
 
     Attributes:
@@ -31,7 +30,7 @@ class Asked:
         invocation_id: that of the SDK call, of which this may be a retry; None where there is none.
     """
 
-    headers: Headers
+    headers: tuple[tuple[str, str], ...]
     frames: bool | None
     patience: float | None
     invocation_id: str | None
@@ -48,7 +47,7 @@ def read_headers(request: web.BaseRequest, operation: Operation) -> Asked:
         if request.version < HttpVersion11:
             raise Refusal(BAD_REQUEST, "A stream needs HTTP/1.1: before it, a cut looks like an end.")
         frames = wants_frames(request.headers)
-    headers = request_headers(operation, asked_of_the_model(request.headers) if frames is False else items)
+    headers = tuple(request_headers(operation, asked_of_the_model(request.headers) if frames is False else items))
     given = request.headers.get(INVOCATION_ID)
     known = given is not None and 0 < len(given) <= LONGEST_ID
     return Asked(headers, frames, _patience(request.headers.get(QUEUE_TIMEOUT)), given if known else None)

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import perf_counter, time
+from typing import NamedTuple
 
 from gateway import errors
 from gateway.asked import Asked
@@ -22,8 +22,7 @@ from gateway.visit import Visit
 OK = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What a caller wants from SageMaker: all of a call but its signature, which has to be fresh at dispatch.
 
     Attributes:
@@ -39,8 +38,7 @@ class Order:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(NamedTuple):
     """The answer of one call, in parts.
 
     Attributes:
@@ -52,8 +50,7 @@ class Stream:
     pipe: Pipe
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try to have an endpoint take a call.
 
     Attributes:

@@ -5,6 +5,8 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from json.encoder import encode_basestring_ascii as _quote
+from time import gmtime, strftime, time
 from typing import TextIO
 
 import structlog
@@ -12,6 +14,9 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from gateway.models import Record
+
+EVENT = "request_finished"
+"""What the line of a request says that has happened."""
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -56,13 +61,32 @@ def make_logger(*, level: str = "info", style: str = "auto", stream: TextIO = sy
             structlog.processors.JSONRenderer(serializer=_encode),
         ]
     )
+    filtering = structlog.make_filtering_bound_logger(LEVELS[level])
     logger: FilteringBoundLogger = structlog.wrap_logger(
         structlog.WriteLogger(_Stream(stream)),  # type: ignore[arg-type] # all that it uses is write and flush
         processors=[*shared, *last],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        wrapper_class=filtering if console else _json_lines(filtering, tells_requests=LEVELS[level] <= logging.INFO),
         context_class=dict,
     )
     return logger
+
+
+class _JsonLines:
+    """A logger that also takes lines that are JSON already.
+
+    Attributes:
+        tells_requests: whether requests are grave enough for it.
+    """
+
+    tells_requests: bool
+    _logger: WrappedLogger
+
+    def write_line(self, text: str) -> None:
+        self._logger.msg(text)
+
+
+def _json_lines(filtering: type[FilteringBoundLogger], *, tells_requests: bool) -> type[FilteringBoundLogger]:
+    return type("JsonLogger", (_JsonLines, filtering), {"tells_requests": tells_requests})
 
 
 # json.dumps with arguments makes an encoder for each line.
@@ -108,16 +132,19 @@ def adopt_libraries(log: FilteringBoundLogger) -> None:
 
 def access_log(log: FilteringBoundLogger) -> Callable[[Record], None]:
     """The hook that writes one line per request. Times are in milliseconds; bodies and their headers never appear."""
-    info = log.info
+    bound = log.bind()
+    if isinstance(bound, _JsonLines):
+        return _JsonAccessLog(bound.write_line).write if bound.tells_requests else _nothing
+    info = bound.info
 
     def write(record: Record) -> None:
         more: dict[str, object] = {}
         if record.joined:
             more["joined"] = True
         if record.failovers:
-            more["failovers"] = [f"{failover.endpoint}: {failover.reason}" for failover in record.failovers]
+            more["failovers"] = _failovers(record)
         info(
-            "request_finished",
+            EVENT,
             request_id=record.request_id,
             aws_request_id=record.aws_request_id,
             method=record.method,
@@ -139,6 +166,54 @@ def access_log(log: FilteringBoundLogger) -> Callable[[Record], None]:
         )
 
     return write
+
+
+class _JsonAccessLog:
+    """The same line as JSON, put together by hand: by way of events and processors it costs a tenth of a request.
+
+    Args:
+        write_line: takes the line, without its end.
+    """
+
+    def __init__(self, write_line: Callable[[str], None]) -> None:
+        self._write_line = write_line
+        self._second = -1
+        self._stamp = ""  # of that second
+
+    def write(self, record: Record) -> None:
+        now = time()
+        second = int(now)
+        if second != self._second:
+            self._second, self._stamp = second, strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+        joined = ', "joined": true' if record.joined else ""
+        failovers = f', "failovers": {_ENCODER.encode(_failovers(record))}' if record.failovers else ""
+        self._write_line(
+            f'{{"request_id": {_quote(record.request_id)}, "aws_request_id": {_text(record.aws_request_id)}'
+            f', "method": {_quote(record.method)}, "path": {_quote(record.path)}, "remote": {_text(record.remote)}'
+            f', "caller": {_text(record.caller)}, "endpoint": {_text(record.endpoint)}'
+            f', "operation": {_text(record.operation)}, "status": {record.status}, "reason": {_text(record.reason)}'
+            f', "upstream_error": {_text(record.upstream_error)}, "duration_ms": {_number(record.duration)}'
+            f', "queue_ms": {_number(record.queue)}, "upstream_ms": {_number(record.upstream)}'
+            f', "bytes_in": {record.bytes_in}, "bytes_out": {record.bytes_out}'
+            f', "orphaned": {"true" if record.orphaned else "false"}{joined}{failovers}'
+            f', "event": "{EVENT}", "level": "info", "timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z"}}'
+        )
+
+
+def _nothing(_record: Record) -> None:
+    """Requests are not told."""
+
+
+def _failovers(record: Record) -> list[str]:
+    return [f"{failover.endpoint}: {failover.reason}" for failover in record.failovers]
+
+
+def _text(value: str | None) -> str:
+    return "null" if value is None else _quote(value)
+
+
+def _number(seconds: float | None) -> str:
+    return "null" if seconds is None else repr(round(seconds * 1000, 3))
 
 
 def _milliseconds(seconds: float | None) -> float | None:

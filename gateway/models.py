@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from re import Pattern
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Headers: TypeAlias = Sequence[tuple[str, str]]
 
@@ -72,8 +72,7 @@ class Call:
     timeout_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What goes back to a caller: SageMaker's answer as it came, or a refusal.
 
     Attributes:
@@ -120,8 +119,7 @@ class Failover:
     upstream_error: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """All that is told of one request once it is over, to metrics and log. Times are in seconds.
 
     Attributes:

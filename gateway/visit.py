@@ -1,11 +1,11 @@
 """What becomes known of one request on its way, until it is frozen into a record."""
 
+import random
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol, Self
-from uuid import uuid4
 
 from aiohttp import web
 
@@ -23,6 +23,7 @@ class Reserved(Protocol):
 CALLER_GONE = 499
 """What is recorded in place of a status where the caller hung up before there was one, as NGINX does."""
 
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -62,7 +63,7 @@ class Visit:
     def begin(cls, request: web.BaseRequest) -> Self:
         """The visit of a request that has just come. A caller's own well-formed `X-Request-Id` is kept."""
         given = request.headers.get("X-Request-Id")
-        request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else str(uuid4())
+        request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else _new_id()
         return cls(request=request, request_id=request_id, started=perf_counter())
 
     def refuse(self, refusal: Refusal) -> Answer:
@@ -118,3 +119,9 @@ class Visit:
         if self.bytes_out is not None:
             return self.bytes_out
         return len(answer.body) if answer and status != CALLER_GONE else 0
+
+
+def _new_id() -> str:
+    """A random UUID (RFC 9562, section 5.4). It guards nothing, so that the fast generator will do."""
+    digits = f"{random.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -82,8 +81,7 @@ RECORD = Record(
     bytes_out=2,
     orphaned=False,
 )
-LOST = replace(
-    RECORD,
+LOST = RECORD._replace(
     endpoint=None,
     operation=None,
     status=404,
@@ -247,7 +245,7 @@ ANSWERED: Changes = {
     [
         (RECORD, {**ANSWERED, ("requests_total", "200", "resnet", "InvokeEndpoint"): 1}),
         (
-            replace(RECORD, status=424, upstream_error="ModelError", queue=0.5),
+            RECORD._replace(status=424, upstream_error="ModelError", queue=0.5),
             {
                 **ANSWERED,
                 ("queue_wait_seconds_sum", "resnet"): 0.5,
@@ -256,7 +254,7 @@ ANSWERED: Changes = {
             },
         ),
         (
-            replace(RECORD, status=424, reason="timeout", first_byte=None),
+            RECORD._replace(status=424, reason="timeout", first_byte=None),
             {
                 **CALLED,
                 ("requests_total", "424", "resnet", "InvokeEndpoint"): 1,
@@ -264,7 +262,7 @@ ANSWERED: Changes = {
             },
         ),
         (
-            replace(RECORD, status=413, reason="too_large", first_byte=None, upstream=None, queue=None),
+            RECORD._replace(status=413, reason="too_large", first_byte=None, upstream=None, queue=None),
             {
                 **DONE,
                 ("requests_total", "413", "resnet", "InvokeEndpoint"): 1,
@@ -272,12 +270,11 @@ ANSWERED: Changes = {
             },
         ),
         (
-            replace(RECORD, status=499, orphaned=True),
+            RECORD._replace(status=499, orphaned=True),
             {**ANSWERED, ("requests_total", "499", "resnet", "InvokeEndpoint"): 1},
         ),
         (
-            replace(
-                RECORD,
+            RECORD._replace(
                 failovers=(
                     Failover("bert", Unseen.THROTTLED, "ThrottlingException"),
                     Failover("bert", Unseen.QUEUE_FULL, None),
@@ -296,10 +293,10 @@ ANSWERED: Changes = {
             },
         ),
         (
-            replace(RECORD, joined=True),
+            RECORD._replace(joined=True),
             {**ANSWERED, ("requests_total", "200", "resnet", "InvokeEndpoint"): 1, ("joins_total", "resnet"): 1},
         ),
-        (replace(RECORD, status=207), {**ANSWERED, ("requests_total", "_other", "resnet", "InvokeEndpoint"): 1}),
+        (RECORD._replace(status=207), {**ANSWERED, ("requests_total", "_other", "resnet", "InvokeEndpoint"): 1}),
         (
             LOST,
             {
@@ -334,7 +331,7 @@ def test_one_request_counts_where_it_belongs_and_nowhere_else(record: Record, ex
 def test_a_duration_falls_into_its_bucket(seconds: float) -> None:
     """A bucket's bound belongs to it; buckets are the promised ones, which reach past the 60 s of SageMaker."""
     metrics = make()
-    metrics(replace(RECORD, duration=seconds))
+    metrics(RECORD._replace(duration=seconds))
     found = samples(metrics)
     counts = {
         float(dict(labels)["le"]): value
@@ -381,7 +378,16 @@ RECORDS = st.one_of(
         **TIMES,
         **OTHERS,
     ),
-    st.builds(Record, endpoint=st.none(), operation=st.none(), upstream_error=st.none(), **TIMES, **OTHERS),
+    st.builds(
+        Record,
+        endpoint=st.none(),
+        failovers=st.just(()),
+        joined=st.just(value=False),
+        operation=st.none(),
+        upstream_error=st.none(),
+        **TIMES,
+        **OTHERS,
+    ),
 )
 
 
@@ -423,8 +429,8 @@ def test_endpoints_come_and_go_with_all_of_their_series() -> None:
 
     limiters = {name: Limiter(capacity=1, max_waiting=1).statistics for name in (kept, "yolo")}
     metrics.replace(limiters, {row: {name: partial(float, 0) for name in limiters} for row in READINGS})
-    metrics(replace(RECORD, failovers=(Failover("resnet", Unseen.THROTTLED, ERRORS[0]),)))
-    metrics(replace(RECORD, endpoint=kept, failovers=(Failover("resnet", Unseen.THROTTLED, ERRORS[0]),)))
+    metrics(RECORD._replace(failovers=(Failover("resnet", Unseen.THROTTLED, ERRORS[0]),)))
+    metrics(RECORD._replace(endpoint=kept, failovers=(Failover("resnet", Unseen.THROTTLED, ERRORS[0]),)))
 
     named = {
         (name, frozenset((k, "resnet" if v == "yolo" else v) for k, v in labels)) for name, labels in samples(metrics)

@@ -42,7 +42,7 @@ def by_botocore(
 
 def by_us(signer: Signer, headers: Headers, body: bytes, credentials: Credentials, now: float) -> dict[str, str]:
     """The headers that the gateway adds, by lower-case name, each of them once."""
-    added = signer.sign(headers, sha256(body).hexdigest(), credentials, now)
+    added = signer.sign(tuple(headers), sha256(body).hexdigest(), credentials, now)
     assert len({name.lower() for name, _ in added}) == len(added)
     return {name.lower(): value for name, value in added}
 
