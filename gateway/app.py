@@ -1,20 +1,20 @@
 """Introduces the parts to each other, opens and closes them in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from ssl import SSLContext
 from typing import TypeAlias
 
-from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
+from aiohttp.web import StreamResponse
 from structlog.typing import FilteringBoundLogger
 
 from gateway import __version__
 from gateway.access import Access
-from gateway.admin import Admin, Check, Handler
+from gateway.admin import Admin, Check
 from gateway.assembly import Assembly, AssemblyError, open_assembly
 from gateway.budget import Budget
 from gateway.buffers import Buffers
@@ -22,13 +22,14 @@ from gateway.config import Config, Listen
 from gateway.config.rules import OPS_PATHS, RELOAD_PATH, is_loopback
 from gateway.endpoint import Endpoint
 from gateway.limiter import Limiter
-from gateway.listener import limits_of, open_listener
+from gateway.listener import Handler, limits_of, open_listener
 from gateway.log import access_log
 from gateway.metrics import Metrics
 from gateway.models import Record, Reloaded
 from gateway.parting import Parting
 from gateway.proxy import Proxy
 from gateway.reload import Reloader
+from gateway.request import Request, Sent
 from gateway.roster import Roster
 from gateway.router import Router
 from gateway.sagemaker.identities import problem_of
@@ -253,10 +254,10 @@ async def _listen(
 ) -> AsyncIterator[tuple[str, str]]:
     """Open listeners: the URL of callers, and that of operators."""
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        handler = admin.handle if request.rel_url.raw_path in (*OPS_PATHS, RELOAD_PATH) else proxy.handle
-        return await handler(request)
+    def handle(request: Request) -> Awaitable[StreamResponse | Sent]:
+        return admin.handle(request) if request.rel_url.raw_path in ops_paths else proxy.handle(request)
 
+    ops_paths = frozenset((*OPS_PATHS, RELOAD_PATH))
     listen, port = config.listen, config.admin.port
     if port is None:
         async with _listener(

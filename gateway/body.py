@@ -21,6 +21,27 @@ class Memory(Protocol):
         """Say that so many bytes have come."""
 
 
+def body_at_hand(request: web.BaseRequest, *, limit: int, memory: Memory) -> tuple[bytes, str] | None:
+    """The body and its digest, where all of it has come with the headers already; else None.
+
+    Args:
+        request: the caller's request.
+        limit: longest body, in bytes.
+        memory: is told of it.
+
+    Raises:
+        Refusal: the body is longer.
+    """
+    content = request.content
+    if not content.is_eof() or content.exception() is not None:
+        return None
+    body = content.read_nowait()
+    if len(body) > limit:
+        raise _too_large(limit)
+    memory.grow(len(body))
+    return body, sha256(body).hexdigest()
+
+
 async def read_body(request: web.BaseRequest, *, limit: int, seconds: float, memory: Memory) -> tuple[bytes, str]:
     """The body and its digest, which a signature needs before the first byte goes out.
 
@@ -34,18 +55,11 @@ async def read_body(request: web.BaseRequest, *, limit: int, seconds: float, mem
         Refusal: the body is longer, or the caller slower, or its chunks cannot be read. A declared length is refused
             before a byte is read.
     """
-    length = request.content_length
+    content, length = request.content, request.content_length
     if length is not None and length > limit:
         raise _too_large(limit)
     if length is not None:
         memory.announce(length)
-    content = request.content
-    if content.is_eof() and content.exception() is None:
-        body = content.read_nowait()
-        if len(body) > limit:
-            raise _too_large(limit)
-        memory.grow(len(body))
-        return body, sha256(body).hexdigest()
     try:
         async with asyncio.timeout(seconds):
             if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:

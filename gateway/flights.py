@@ -163,8 +163,7 @@ class Flights:
         try:
             answer = await lead(flight.since if flight.again else None)
         except asyncio.CancelledError:
-            # An orphaned call goes on, and lands at its end; and one that has just ended has landed.
-            if not passenger.orphaned and flight.outcome is None and flight.leader is passenger:
+            if flight.outcome is None and flight.leader is passenger:
                 self.leave(key)
             raise
         except Refusal as refusal:

@@ -1,7 +1,6 @@
 """The data path, as one readable story: route, read the body, admit, call, answer, record."""
 
 import asyncio
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from gateway import errors, reply
 from gateway.admission import Admission
 from gateway.asked import read_headers
 from gateway.balance import Balance
-from gateway.body import read_body
+from gateway.body import body_at_hand, read_body
 from gateway.buffers import Buffers, Reservation
 from gateway.callers import Callers
 from gateway.dispatch import Attempt, Dispatcher, Order, Stream
@@ -24,6 +23,7 @@ from gateway.limiter import Permit
 from gateway.models import Answer, Record
 from gateway.outcome import UNSEEN, final, outcome_of, unseen_of
 from gateway.reply import Pipe
+from gateway.request import Request, Sent
 from gateway.roster import Roster
 from gateway.router import NO_ROUTE, Match, Router
 from gateway.sagemaker.parts import Parts
@@ -90,7 +90,7 @@ class Proxy:
         for route in [route for route in self._balances if route not in router.names]:
             del self._balances[route]
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: Request) -> web.StreamResponse | Sent:
         """Answer one request; whatever happens, it is recorded once."""
         self._roster.enter()
         visit = Visit.begin(request)
@@ -100,13 +100,15 @@ class Proxy:
             answer = visit.refuse(refusal)
         except asyncio.CancelledError:
             if not self._roster.stopped or request.transport is None:
-                if not visit.orphaned:
-                    self._end(visit, CALLER_GONE, None)
+                self._end_without_caller(visit, None)
                 raise
             answer = visit.refuse(leaving())  # cut off while the body was read, and still there
         except Exception as error:  # noqa: BLE001 - a bug of ours: the caller gets an answer, the log a traceback
             self._report("the data path failed", error)
             answer = visit.refuse(failed())
+        if visit.orphaned:
+            self._end_without_caller(visit, answer)
+            raise asyncio.CancelledError  # there is nobody to tell
         if visit.response is None:
             try:
                 visit.response = await reply.send_whole(
@@ -114,14 +116,13 @@ class Proxy:
                 )
             except (asyncio.CancelledError, ConnectionError):
                 self._end(visit, CALLER_GONE, answer)
-                raise asyncio.CancelledError from None  # there is nobody to tell
+                raise asyncio.CancelledError from None
         elif visit.reason is not None:
             reply.cut_off(request)  # its head was out already when it went wrong
-        if not visit.orphaned:
-            self._end(visit, visit.response.status, answer)
+        self._end(visit, visit.response.status, answer)
         return visit.response
 
-    async def _serve(self, request: web.BaseRequest, visit: Visit) -> Answer:
+    async def _serve(self, request: Request, visit: Visit) -> Answer:
         caller = self._callers.identify(request.headers)  # before routes: strangers are not told which there are
         visit.caller = caller.name if caller.proven else None
         places = self._places
@@ -136,13 +137,11 @@ class Proxy:
         if "Expect" in request.headers and asked.invocation_id is None:
             Admission(match, places.endpoints, self._balances[match.route], self._roster).check()
         visit.memory = memory = Reservation(self._buffers)
-        with self._roster.reading():
-            body, digest = await read_body(
-                request,
-                limit=match.max_body_bytes,
-                seconds=self._body_seconds,
-                memory=memory,
-            )
+        found = body_at_hand(request, limit=match.max_body_bytes, memory=memory)
+        if found is None:
+            with self._roster.reading():
+                found = await read_body(request, limit=match.max_body_bytes, seconds=self._body_seconds, memory=memory)
+        body, digest = found
         visit.bytes_in = len(body)
         caller.check_signature(
             method=request.method, target=request.raw_path, headers=request.headers, body_sha256=digest
@@ -151,13 +150,13 @@ class Proxy:
         make = partial(self._make, request, visit, Order(match, asked, body, digest), places.endpoints)
         if not self._join_retries or asked.invocation_id is None or match.operation.streams:
             return await make()
-        wanted = match.route, match.operation.name, digest, tuple(asked.headers), asked.patience
+        wanted = match.route, match.operation.name, digest, asked.headers, asked.patience
         key = asked.invocation_id, caller.name, *wanted
         return await self._flights.fly(key, visit, make)
 
     async def _make(
         self,
-        request: web.BaseRequest,
+        request: Request,
         visit: Visit,
         order: Order,
         endpoints: Mapping[str, Endpoint],
@@ -184,44 +183,49 @@ class Proxy:
             parts = None if frames is None else Parts(frames=frames)
             outcome = await self._attempt(request, visit, order, _attempt(admission, parts, endpoint, permit))
             unseen = unseen_of(outcome)
+            if visit.orphaned and unseen is not None:
+                raise _no_one_to_try_again_for(visit, outcome)
             if unseen is None or not admission.pass_over(endpoint, unseen, visit.upstream_error):
                 return final(outcome)
 
-    async def _attempt(
-        self, request: web.BaseRequest, visit: Visit, order: Order, attempt: Attempt
-    ) -> Answer | Refusal:
+    async def _attempt(self, request: Request, visit: Visit, order: Order, attempt: Attempt) -> Answer | Refusal:
         """What becomes of one call to one endpoint; a refusal is of a call that no model has seen."""
-        permit = attempt.permit
         if self._roster.stopped:
-            if permit is not None:
-                permit.release()
+            if attempt.permit is not None:
+                attempt.permit.release()
             raise leaving()
-        call = asyncio.create_task(self._dispatcher.call(attempt, order, visit))
-        self._roster.start(call)
         try:
-            return await self._follow(request, visit, call, attempt.stream.pipe if attempt.stream else None)
+            if attempt.stream is None:
+                return await self._run(request, visit, order, attempt)
+            return await self._follow(request, visit, order, attempt, attempt.stream.pipe)
         except Refusal as refusal:
             if refusal.row not in UNSEEN:
                 raise
             return refusal
-        except BaseException:
-            if call.cancelled():
-                raise stopped() from None
-            if not call.done():
-                if permit is not None:
-                    permit.orphan()
-                visit.orphaned = True
-                call.add_done_callback(partial(self._end_orphan, visit))
-            elif isinstance(sys.exception(), asyncio.CancelledError):
-                self._land(visit, outcome_of(call))  # it has ended in the very turn in which its caller left
-            raise
 
-    async def _follow(
-        self, request: web.BaseRequest, visit: Visit, call: asyncio.Task[Answer], pipe: Pipe | None
-    ) -> Answer:
-        """The answer of the call; one in parts has been sent by then."""
-        if pipe is None:
-            return await asyncio.shield(call)
+    async def _run(self, request: Request, visit: Visit, order: Order, attempt: Attempt) -> Answer:
+        """The whole answer of a call. If the caller hangs up, it goes on without one, in this very task."""
+
+        def orphan() -> None:
+            visit.orphaned = True
+            if attempt.permit is not None:
+                attempt.permit.orphan()
+
+        request.on_hang_up = orphan
+        task = request.task
+        self._roster.calls.add(task)
+        try:
+            return await self._dispatcher.call(attempt, order, visit)
+        except asyncio.CancelledError:
+            raise stopped() from None
+        finally:
+            self._roster.calls.discard(task)
+            request.on_hang_up = None
+
+    async def _follow(self, request: Request, visit: Visit, order: Order, attempt: Attempt, pipe: Pipe) -> Answer:
+        """The head of an answer in parts, which have been sent by then; or a whole answer, where it is no stream."""
+        call = asyncio.create_task(self._dispatcher.call(attempt, order, visit))
+        self._roster.start(call)
         call.add_done_callback(pipe.end)
         try:
             await asyncio.wait((pipe.head, call), return_when=asyncio.FIRST_COMPLETED)
@@ -233,6 +237,12 @@ class Proxy:
             visit.bytes_out = await reply.send_parts(request, visit.response, pipe)
         except BaseException:
             pipe.abandon()
+            if call.cancelled():
+                raise stopped() from None
+            if not call.done():
+                if attempt.permit is not None:
+                    attempt.permit.orphan()
+                visit.orphaned, visit.goes_on = True, call
             raise
         return head
 
@@ -252,25 +262,30 @@ class Proxy:
                 visit.memory.release()
             self._roster.leave()
 
-    def _end_orphan(self, visit: Visit, call: asyncio.Task[Answer]) -> None:
-        outcome = outcome_of(call)
-        if isinstance(outcome, Refusal) and outcome.row is not errors.CREDENTIALS:  # nobody was there to be refused
-            visit.reason = outcome.row.reason
-        try:
-            self._land(visit, outcome)
-        finally:
-            self._end(visit, CALLER_GONE, outcome if isinstance(outcome, Answer) else None)
+    def _end_without_caller(self, visit: Visit, answer: Answer | None) -> None:
+        """Nobody is there to be told. What became of the call is recorded nonetheless, a stream's at its end."""
+        if visit.goes_on is None:
+            self._end(visit, CALLER_GONE, answer)
+        else:
+            visit.goes_on.add_done_callback(partial(self._end_stream, visit))
 
-    def _land(self, visit: Visit, outcome: Answer | Refusal) -> None:
-        """Say what became of a call that retries of its caller may join, now that the caller has gone."""
-        if visit.flight is not None:
-            self._flights.land(visit.flight, outcome, seen=unseen_of(outcome) is None)
+    def _end_stream(self, visit: Visit, call: asyncio.Task[Answer]) -> None:
+        outcome = outcome_of(call)
+        if isinstance(outcome, Refusal):
+            visit.refuse(outcome)
+        self._end(visit, CALLER_GONE, outcome if isinstance(outcome, Answer) else None)
 
     def _report(self, message: str, error: Exception) -> None:
         asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 
 
-def _route(router: Router, request: web.BaseRequest) -> Match:
+def _no_one_to_try_again_for(visit: Visit, outcome: Answer | Refusal) -> asyncio.CancelledError:
+    if isinstance(outcome, Refusal) and outcome.row is not errors.CREDENTIALS:  # nobody was there to be refused
+        visit.reason = outcome.row.reason
+    return asyncio.CancelledError()
+
+
+def _route(router: Router, request: Request) -> Match:
     match = router.match(request.rel_url.raw_path)
     if match is None:
         raise Refusal(errors.UNKNOWN_ROUTE, NO_ROUTE)

@@ -2,16 +2,28 @@
 
 import asyncio
 from collections import deque
+from http import HTTPStatus
 from typing import Protocol
 
-from aiohttp import web
+from aiohttp import HttpVersion10, web
+from aiohttp.helpers import rfc822_formatted_time
 from multidict import CIMultiDict
 
 from gateway.errors import PROXY_NAME, Refusal, stopped
 from gateway.models import Answer
+from gateway.request import Sent
 
 BUFFERED_BYTES = 256 * 1024
 """How far SageMaker may be ahead of a slow caller; then it is not read from until the caller has caught up."""
+
+JOINED_BYTES = 64 * 1024
+"""Up to here an answer is copied behind its headers, which takes less time than handing over two pieces."""
+
+BODILESS = frozenset({204, 304})
+"""RFC 9110, section 6.4.1."""
+
+REASONS = {status.value: status.phrase for status in HTTPStatus}
+"""What stands behind the status; clients ignore it (RFC 9112, section 4)."""
 
 SLICE_BYTES = 64 * 1024
 """How much is written at a time: a caller that takes so much within `STALL_SECONDS` is slow, and not gone."""
@@ -103,9 +115,7 @@ class Pipe:
         self._writable.set()
 
 
-async def send_whole(
-    request: web.BaseRequest, answer: Answer, marks: dict[str, str], *, close: bool
-) -> web.StreamResponse:
+async def send_whole(request: web.BaseRequest, answer: Answer, marks: dict[str, str], *, close: bool) -> Sent:
     """Send an answer that is all there.
 
     Args:
@@ -117,12 +127,38 @@ async def send_whole(
     Raises:
         ConnectionError: the caller has gone.
     """
-    response = web.Response(status=answer.status, headers=_headers(answer, marks), body=answer.body)
-    if close:
-        response.force_close()
-    await response.prepare(request)
-    await response.write_eof()
-    return response
+    transport, writer = request.transport, request.writer
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError("the caller has gone")
+    keep_alive = request.keep_alive and not close
+    head = _head(request, answer, marks, keep_alive=keep_alive)
+    body = b"" if request.method == "HEAD" else answer.body
+    if len(body) > JOINED_BYTES:
+        transport.writelines((head, body))
+    else:
+        transport.write(head + body)
+    writer.output_size += len(head) + len(body)
+    await writer.drain()
+    return Sent(answer.status, keep_alive=keep_alive)
+
+
+def _head(request: web.BaseRequest, answer: Answer, marks: dict[str, str], *, keep_alive: bool) -> bytes:
+    """Status line and headers: RFC 9112, sections 4 and 9.3."""
+    version, status = request.version, answer.status
+    lines = [f"HTTP/{version[0]}.{version[1]} {status} {REASONS.get(status, '')}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers]
+    lines += [f"{name}: {value}" for name, value in marks.items()]
+    if status not in BODILESS:
+        lines.append(f"Content-Length: {len(answer.body)}")
+    if not keep_alive:
+        lines.append("Connection: close")
+    elif version == HttpVersion10:
+        lines.append("Connection: keep-alive")
+    lines.append(f"Date: {rfc822_formatted_time()}\r\nServer: {PROXY_NAME}\r\n\r\n")
+    head = "\r\n".join(lines)
+    if head.count("\n") != len(lines) + 2 or head.count("\r") != len(lines) + 2:
+        raise ValueError("a header of the answer has a line break in it")
+    return head.encode()
 
 
 def open_parts(head: Answer, marks: dict[str, str], *, close: bool) -> web.StreamResponse:

@@ -1,5 +1,6 @@
 """What becomes known of one request on its way, until it is frozen into a record."""
 
+import asyncio
 import random
 import re
 from collections.abc import Hashable
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from gateway.errors import Refusal
 from gateway.models import Answer, Failover, Record
+from gateway.request import Sent
 
 
 class Reserved(Protocol):
@@ -33,6 +35,7 @@ class Visit:
 
     Attributes:
         response: an answer in parts, which has been sent already; None where the answer is whole.
+        goes_on: a call in parts that outlives its caller: its end is that of the visit.
         called: whether a call was made: then the answer says at which endpoint.
         memory: what its body takes.
         flight: the key under which retries of this call may join it; None where none may.
@@ -51,8 +54,9 @@ class Visit:
     upstream: float | None = None
     bytes_in: int = 0
     bytes_out: int | None = None
-    response: web.StreamResponse | None = None
+    response: web.StreamResponse | Sent | None = None
     orphaned: bool = False
+    goes_on: asyncio.Task[Answer] | None = None
     called: bool = False
     memory: "Reserved | None" = None
     joined: bool = False

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "gateway"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("config", "errors", "models"),
+    ("config", "errors", "models", "request"),
     (
         "router",
         "balance",

@@ -6,14 +6,22 @@ from collections.abc import Callable
 from typing import Any, cast
 from uuid import uuid4
 
-from aiohttp import StreamReader, web
+from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import ERROR
+from yarl import URL
 
 from gateway.errors import CROWDED, PROXY_NAME, Refusal, failed
 from gateway.listener.limits import Crowd, Limits
+from gateway.listener.serving import Serving
 from gateway.listener.strict import malformed, too_long
+from gateway.request import Request
+
+UNREADABLE = ERROR._replace(method="-", path="-", url=URL("-", encoded=True), version=HttpVersion11)
+"""What stands for a request that could not be read."""
 
 TURNED_AWAY_SECONDS = 1.0
 """How long a caller who was turned away may take to read why."""
@@ -25,7 +33,7 @@ _CLOSED = frozenset({7, 8, 9, 11})
 """TCP_CLOSE, TCP_CLOSE_WAIT, TCP_LAST_ACK and TCP_CLOSING of Linux's tcp_states.h: the other end sends no more."""
 
 
-class Connection(web.RequestHandler):
+class Connection(Serving):
     """One connection of a caller.
 
     Args:
@@ -106,7 +114,12 @@ class Connection(web.RequestHandler):
         for timer in (self._look_timer, self._send_timer):
             if timer is not None:
                 timer.cancel()
+        request, task = self._current_request, self._task_handler
         super().connection_lost(exc)
+        if isinstance(request, Request) and request.on_hang_up is not None:
+            request.on_hang_up()
+        elif task is not None:
+            task.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Something came, or, where it is empty, what came before is to be looked at again."""
@@ -127,15 +140,19 @@ class Connection(web.RequestHandler):
                 self._too_long = True
                 super().data_received(b"\0")  # wrong anywhere in a head: aiohttp goes the way of what cannot be read
 
-    def begin(self, content: StreamReader) -> None:
+    def taken(self, message: RawRequestMessage, content: StreamReader, writer: StreamWriter) -> Request:
         """A request has come, and it is its turn."""
         self._over, self._content = False, content
         self._head_since, self._head_bytes = None, 0
         self._crowd.work(self)
         if self._wire is not None and not self._wire.is_reading():
             self._look_after_silent_caller()
+        if message is ERROR:
+            message = UNREADABLE
+        task = cast("asyncio.Task[None]", self._task_handler)  # in which this runs
+        return Request(message, content, self, writer, task, self._loop)
 
-    def end(self) -> None:
+    def answered(self) -> None:
         """It is answered."""
         self._over = True
         self._crowd.rest(self)

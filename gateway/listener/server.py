@@ -4,29 +4,23 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from ssl import SSLContext
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
-from aiohttp import HttpVersion11, StreamReader, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.web_protocol import ERROR
+from aiohttp import web
 from multidict import CIMultiDict
-from yarl import URL
 
 from gateway.errors import PROXY_NAME, Refusal
 from gateway.listener.connection import Connection
 from gateway.listener.limits import Connections, Crowd, Limits
-from gateway.listener.strict import Request, check
+from gateway.listener.strict import check
 from gateway.models import Record
+from gateway.request import Request, Sent
 from gateway.visit import Visit
 
 BACKLOG = 4096
 """Connections that the kernel keeps until they are accepted: a burst of thousands of callers loses none."""
 
-UNREADABLE = ERROR._replace(method="-", path="-", url=URL("-", encoded=True), version=HttpVersion11)
-"""What stands for a request that could not be read."""
-
-Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Handler: TypeAlias = Callable[[Request], Awaitable[web.StreamResponse | Sent]]
 
 
 class Listener(web.Server):
@@ -39,7 +33,7 @@ class Listener(web.Server):
     """
 
     def __init__(self, handler: Handler, *, hooks: Iterable[Callable[[Record], None]], limits: Limits) -> None:
-        super().__init__(self._handle, request_factory=self._begin, handler_cancellation=True)
+        super().__init__(self._handle)  # type: ignore[arg-type] # `Serving` knows what has been sent
         self._answer = handler
         self._hooks = tuple(hooks)
         self._crowd = Crowd(limits.connections)
@@ -63,29 +57,14 @@ class Listener(web.Server):
         """What has become of the connections so far."""
         return self._crowd.statistics()
 
-    def _begin(
-        self,
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: web.RequestHandler,
-        writer: AbstractStreamWriter,
-        task: "asyncio.Task[None]",
-    ) -> Request:
-        cast("Connection", protocol).begin(payload)
-        if message is ERROR:
-            message = UNREADABLE
-        return Request(message, payload, protocol, writer, task, task.get_loop())
-
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _handle(self, request: Request) -> web.StreamResponse | Sent:
+        if request.transport is None:
+            raise asyncio.CancelledError  # it had waited behind others, and its caller has gone
         try:
-            if request.transport is None:
-                raise asyncio.CancelledError  # it had waited behind others, and its caller has gone
-            check(cast("Request", request), self._limits.head_bytes)
+            check(request, self._limits.head_bytes)
             return await self._answer(request)
         except Refusal as refusal:
             return self._refuse(request, refusal)
-        finally:
-            cast("Connection", request.protocol).end()
 
     def _refuse(self, request: web.BaseRequest, refusal: Refusal) -> web.Response:
         """The answer, which is the last one on its connection. It is recorded like any other."""

@@ -7,39 +7,19 @@ connection ends: https://www.rfc-editor.org/rfc/rfc9112#section-11.2
 
 import re
 
-from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, web
+from aiohttp import HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError, InvalidHeader, InvalidURLError, LineTooLong
 
 from gateway.errors import BAD_CODING, BAD_EXPECTATION, BAD_METHOD, BAD_REQUEST, BAD_VERSION, Refusal
+from gateway.request import VERSIONS, Request
 
 CONTINUE = "100-continue"
 
 _HOST = re.compile(r"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*")
 """RFC 3986, section 3.2.2, with a port, and without the comma: two hosts in one."""
 
-_VERSIONS = (HttpVersion11, HttpVersion10)
 _OTHER_VERSION = ("Invalid HTTP version", "Pause on PRI")
 _ANEW = "The connection is closed: send the request anew on another, well formed."
-
-
-class Request(web.BaseRequest):
-    """A request as aiohttp has it, but for how it is answered."""
-
-    @property
-    def spoken(self) -> HttpVersion:
-        """The version that the request line names."""
-        return self._message.version
-
-    @property
-    def version(self) -> HttpVersion:
-        """The version of the answer."""
-        return self.spoken if self.spoken in _VERSIONS else HttpVersion11
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether another request may follow. Where it could start in the middle of a body, none may."""
-        content = self.content
-        return not self._message.should_close and content.is_eof() and content.exception() is None
 
 
 def check(request: Request, head_bytes: int) -> None:
@@ -53,7 +33,7 @@ def check(request: Request, head_bytes: int) -> None:
         Refusal: it is not for a server of HTTP/1.1, or it can be read in two ways.
     """
     version, headers = request.spoken, request.headers
-    if version not in _VERSIONS:
+    if version not in VERSIONS:
         raise _other_version()
     if request.method == "CONNECT":
         raise Refusal(BAD_METHOD, "The gateway makes no tunnels: use POST.", allow="POST")

@@ -1,0 +1,48 @@
+"""A caller's request as aiohttp has it, but for how it is answered; and that it has been."""
+
+from collections.abc import Callable
+
+from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, web
+
+VERSIONS = (HttpVersion11, HttpVersion10)
+"""Those of HTTP that are spoken here."""
+
+
+class Request(web.BaseRequest):
+    """A request as aiohttp has it, but for how it is answered."""
+
+    ATTRS = web.BaseRequest.ATTRS | frozenset(["on_hang_up"])
+
+    on_hang_up: Callable[[], None] | None = None
+    """Called when the caller hangs up, in place of the cancelling of the task that answers it."""
+
+    @property
+    def spoken(self) -> HttpVersion:
+        """The version that the request line names."""
+        return self._message.version
+
+    @property
+    def version(self) -> HttpVersion:
+        """The version of the answer."""
+        return self.spoken if self.spoken in VERSIONS else HttpVersion11
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether another request may follow. Where it could start in the middle of a body, none may."""
+        content = self.content
+        return not self._message.should_close and content.is_eof() and content.exception() is None
+
+
+class Sent:
+    """That an answer has gone out whole.
+
+    Attributes:
+        status: its HTTP status.
+        keep_alive: whether its connection is good for another request.
+    """
+
+    __slots__ = ("keep_alive", "status")
+
+    def __init__(self, status: int, *, keep_alive: bool) -> None:
+        self.status = status
+        self.keep_alive = keep_alive
