@@ -31,14 +31,12 @@ class Passenger(Protocol):
     Attributes:
         endpoint: key of the endpoint that was called last.
         called: whether one was.
-        orphaned: whether the call goes on without this attempt.
         joined: whether the answer is that of another attempt's call.
         flight: the key of the flight that it leads.
     """
 
     endpoint: str | None
     called: bool
-    orphaned: bool
     joined: bool
     flight: Hashable | None
 
@@ -97,7 +95,8 @@ class Flights:
         Args:
             key: what its attempts have in common, and no other call.
             passenger: this attempt.
-            lead: makes the call; it is told since when it waits, where that is longer than now.
+            lead: makes the call; it is told since when it waits, where that is longer than now. It is cancelled, or
+                cancels itself, where the caller has gone and no model has seen the call: whoever follows makes it anew.
 
         Raises:
             Refusal: there is no answer.
@@ -115,17 +114,13 @@ class Flights:
                     raise flight.outcome.fresh()
                 return flight.outcome
 
-    def land(self, key: Hashable, outcome: Answer | Refusal, *, seen: bool = True) -> None:
+    def land(self, key: Hashable, outcome: Answer | Refusal) -> None:
         """Say what became of a call. A good answer is kept until it is `delivered`; else a retry is a new call.
 
         Args:
             key: which call.
             outcome: the answer, or why there is none.
-            seen: whether a model may have seen it; else whoever follows makes it anew.
         """
-        if not seen:
-            self.leave(key)
-            return
         self._flights[key].land(outcome.fresh() if isinstance(outcome, Refusal) else outcome)
         if isinstance(outcome, Answer) and outcome.status < _FIRST_ERROR_STATUS:
             self._keep(key, len(outcome.body))

@@ -30,7 +30,6 @@ class Attempt:
 
     endpoint: str | None = None
     called: bool = False
-    orphaned: bool = False
     joined: bool = False
     flight: Any = None
 
@@ -110,14 +109,12 @@ async def test_a_good_answer_that_was_delivered_is_forgotten(pilot: Pilot) -> No
 
 async def test_a_good_answer_that_reached_nobody_is_kept(pilot: Pilot) -> None:
     """The caller left while the call ran: the next attempt gets its answer, for a minute, and then it is a new call."""
-    attempt, task = pilot.fly()
+    attempt, _ = pilot.fly()
     await settle()
-    attempt.orphaned, attempt.endpoint, attempt.called = True, "resnet", True
-    task.cancel()
-    await settle()
+    attempt.endpoint, attempt.called = "resnet", True
     follower, waiting = pilot.fly()
     await settle()
-    pilot.flights.land("key", GOOD)
+    pilot.calls[0][1].set_result(GOOD)
     assert await waiting is GOOD
     assert (follower.endpoint, follower.called, follower.joined) == ("resnet", True, True)
     pilot.clock.now += 59
@@ -132,12 +129,10 @@ async def test_a_good_answer_that_reached_nobody_is_kept(pilot: Pilot) -> None:
 
 async def test_a_bad_answer_is_not_kept(pilot: Pilot) -> None:
     """An SDK sends a call again because of it."""
-    attempt, task = pilot.fly()
+    pilot.fly()
     await settle()
-    attempt.orphaned = True
-    task.cancel()
+    pilot.calls[0][1].set_result(BAD)
     await settle()
-    pilot.flights.land("key", BAD)
     pilot.fly()
     await settle()
     assert len(pilot.calls) == 2
@@ -176,14 +171,11 @@ async def test_a_place_is_kept_for_a_minute_and_not_for_ever(pilot: Pilot) -> No
 
 async def test_a_call_that_no_model_saw_is_made_by_who_follows(pilot: Pilot) -> None:
     """Its caller had gone, so that it did not go on to another endpoint: the retry does so."""
-    attempt, task = pilot.fly()
-    await settle()
-    attempt.orphaned = True
-    task.cancel()
+    pilot.fly()
     await settle()
     _, following = pilot.fly()
     await settle()
-    pilot.flights.land("key", BAD, seen=False)
+    pilot.calls[0][1].cancel()
     await settle()
     assert len(pilot.calls) == 2
     pilot.calls[1][1].set_result(GOOD)
