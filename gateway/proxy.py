@@ -25,7 +25,7 @@ from gateway.outcome import UNSEEN, final, outcome_of, unseen_of
 from gateway.reply import Pipe
 from gateway.request import Request, Sent
 from gateway.roster import Roster
-from gateway.router import NO_ROUTE, Match, Router
+from gateway.router import Router
 from gateway.sagemaker.parts import Parts
 from gateway.upstream import Upstream
 from gateway.visit import CALLER_GONE, Visit
@@ -126,7 +126,7 @@ class Proxy:
         caller = self._callers.identify(request.headers)  # before routes: strangers are not told which there are
         visit.caller = caller.name if caller.proven else None
         places = self._places
-        match = _route(places.router, request)
+        match = places.router.find(request.method, request.rel_url.raw_path)
         visit.endpoint, visit.operation = match.endpoints[0], match.operation.name
         caller.check_route(match.route)
         if self._roster.draining:
@@ -283,15 +283,6 @@ def _no_one_to_try_again_for(visit: Visit, outcome: Answer | Refusal) -> asyncio
     if isinstance(outcome, Refusal) and outcome.row is not errors.CREDENTIALS:  # nobody was there to be refused
         visit.reason = outcome.row.reason
     return asyncio.CancelledError()
-
-
-def _route(router: Router, request: Request) -> Match:
-    match = router.match(request.rel_url.raw_path)
-    if match is None:
-        raise Refusal(errors.UNKNOWN_ROUTE, NO_ROUTE)
-    if request.method != "POST":
-        raise Refusal(errors.BAD_METHOD, f"{request.method} is not taken here: use POST.", allow="POST")
-    return match
 
 
 def _attempt(admission: Admission, parts: Parts | None, endpoint: Endpoint, permit: Permit | None) -> Attempt:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from gateway.config import Config
-from gateway.errors import BAD_REQUEST, Refusal
+from gateway.errors import BAD_METHOD, BAD_REQUEST, UNKNOWN_ROUTE, Refusal
 from gateway.models import Headers, Operation
 
 NO_ROUTE = (
@@ -76,6 +76,23 @@ class Router:
             path: the path as it stood in the request line, still percent-encoded, without the query.
         """
         return self._matches.get(path)
+
+    def find(self, method: str, path: str) -> Match:
+        """Where a request leads.
+
+        Args:
+            method: its HTTP method.
+            path: as for `match`.
+
+        Raises:
+            Refusal: nowhere, or not by this method.
+        """
+        match = self.match(path)
+        if match is None:
+            raise Refusal(UNKNOWN_ROUTE, NO_ROUTE)
+        if method != "POST":
+            raise Refusal(BAD_METHOD, f"{method} is not taken here: use POST.", allow="POST")
+        return match
 
     def narrow(self, match: Match, headers: Headers) -> Match:
         """What is left of a match for a caller with these headers.

@@ -11,7 +11,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.body import read_body
+from gateway.body import body_at_hand, read_body
 from gateway.buffers import Buffers, Reservation
 from gateway.errors import BODY_TIMEOUT, TOO_LARGE, Refusal
 
@@ -88,9 +88,9 @@ async def open_caller(*, limit: int = LIMIT, seconds: float = PATIENT) -> AsyncI
 
     async def handle(request: web.BaseRequest) -> web.Response:
         try:
-            caller.bodies.append(
-                await read_body(request, limit=limit, seconds=seconds, memory=Reservation(Buffers(2**30)))
-            )
+            memory = Reservation(Buffers(2**30))
+            found = body_at_hand(request, limit=limit, memory=memory)
+            caller.bodies.append(found or await read_body(request, limit=limit, seconds=seconds, memory=memory))
         except Refusal as refusal:
             caller.refusals.append(refusal)
             return web.Response(status=refusal.row.status)
