@@ -4,27 +4,28 @@ Contract: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-infere
 """
 
 import asyncio
-import io
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from gateway.emulator.post import Post, Reply, Target
+
 PING_SECONDS = 2.0
 """How long an answer to /ping may take (AWS: 2 seconds)."""
-
-COPY_BYTES = 1_048_576
-"""Bodies up to this are written in one go; larger ones piece by piece, so that the loop is not held up."""
 
 SUCCESS = range(200, 300)
 
 AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """What aiohttp would add by itself; a container gets only what the caller sent."""
+
+BROKEN = (aiohttp.ClientError, HttpProcessingError, OSError)
+"""How a connection fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Container:
     def __init__(self, session: aiohttp.ClientSession, base: URL, *, max_body_bytes: int) -> None:
         self._session = session
         self._ping = base / "ping"
-        self._invocations = base / "invocations"
+        self._invocations = Target(session, base / "invocations", skip=AUTOMATIC_HEADERS)
         self._max_body_bytes = max_body_bytes
 
     async def ping(self) -> str | None:
@@ -99,44 +100,40 @@ class Container:
     async def invoke(self, invocation: Invocation) -> Outcome:
         """Send a call once, and read the whole answer."""
         try:
-            async with self._post(invocation) as response:
-                return await self._answer(response)
-        except (aiohttp.ClientError, OSError):
+            async with Post(self._invocations, invocation.headers, invocation.body) as reply:
+                return await self._answer(reply)
+        except BROKEN:
             return Failure.LOST
 
     async def stream(self, invocation: Invocation, sink: Sink) -> Outcome:
         """Send a call once, and pass the chunks of the answer on as they come; an answer that says no is read whole."""
         try:
-            async with self._post(invocation) as response:
-                if response.status not in SUCCESS:
-                    return await self._answer(response)
-                sink.begin(response.headers)
-                return await self._pour(response, sink)
-        except (aiohttp.ClientError, OSError):
+            async with Post(self._invocations, invocation.headers, invocation.body) as reply:
+                if reply.status not in SUCCESS:
+                    return await self._answer(reply)
+                sink.begin(reply.headers)
+                return await _pour(reply, sink)
+        except BROKEN:
             return Failure.LOST
 
-    def _post(self, invocation: Invocation) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        body = invocation.body
-        data = io.BytesIO(body) if len(body) > COPY_BYTES else body
-        return self._session.post(self._invocations, data=data, headers=invocation.headers, allow_redirects=False)
-
-    async def _pour(self, response: aiohttp.ClientResponse, sink: Sink) -> Outcome:
+    async def _answer(self, reply: Reply) -> Outcome:
+        chunks, size = [], 0
         try:
-            async for chunk, _ in response.content.iter_chunks():
-                if chunk:
-                    await sink.put(chunk)
-        except (aiohttp.ClientError, OSError):
-            return Failure.CUT
-        return Answer(response.status, response.headers, b"")
-
-    async def _answer(self, response: aiohttp.ClientResponse) -> Outcome:
-        body = bytearray()
-        try:
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > self._max_body_bytes:
-                    response.close()
+            while chunk := await reply.content.readany():
+                size += len(chunk)
+                if size > self._max_body_bytes:
                     return Failure.CUT
-        except (aiohttp.ClientError, OSError):
+                chunks.append(chunk)
+        except BROKEN:
             return Failure.CUT
-        return Answer(response.status, response.headers, bytes(body))
+        return Answer(reply.status, reply.headers, chunks[0] if len(chunks) == 1 else b"".join(chunks))
+
+
+async def _pour(reply: Reply, sink: Sink) -> Outcome:
+    try:
+        async for chunk, _ in reply.content.iter_chunks():
+            if chunk:
+                await sink.put(chunk)
+    except BROKEN:
+        return Failure.CUT
+    return Answer(reply.status, reply.headers, b"")

@@ -53,7 +53,7 @@ class Parts(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What to answer, and how many seconds to sleep first."""
+    """What to answer, and how many seconds after the request."""
 
     status: int = 200
     content_type: str = "application/json"
@@ -76,9 +76,14 @@ class MalformedError(Exception):
 
 
 class Wire:
-    """The bytes of one connection: reads requests, writes replies."""
+    """The bytes of one connection: reads requests, writes replies.
+
+    Attributes:
+        received_at: When the last bytes came, in seconds of `time.monotonic`.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
+        self.received_at = 0.0
         self._connection = connection
         self._data = bytearray()
 
@@ -101,21 +106,25 @@ class Wire:
             self._connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         return Request(words[0], words[1], headers, self._read_body(headers))
 
-    def write_reply(self, reply: Reply) -> None:
-        """Send a reply; an OSError says that the peer has left."""
+    def write_reply(self, reply: Reply, ready_at: float = 0.0) -> None:
+        """Send a reply, made ready before its time; an OSError says that the peer has left."""
+        bare = reply.status in (204, 304)
         lines = [f"HTTP/1.1 {reply.status} Emulated"]
-        if reply.status in (204, 304):
-            self._connection.sendall(f"{lines[0]}\r\n\r\n".encode("latin-1"))
-            return
-        length = "Transfer-Encoding: chunked" if reply.parts else f"Content-Length: {len(reply.body)}"
-        lines += [f"Content-Type: {reply.content_type}", length, *reply.headers]
+        if not bare:
+            length = "Transfer-Encoding: chunked" if reply.parts else f"Content-Length: {len(reply.body)}"
+            lines += [f"Content-Type: {reply.content_type}", length, *reply.headers]
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-        joined = reply.parts is None and len(reply.body) <= JOIN_BYTES
-        self._connection.sendall(head + reply.body if joined else head)
-        if reply.parts is not None:
-            self._write_parts(reply.parts)
-        elif not joined:
+        whole = not bare and reply.parts is None
+        joined = whole and len(reply.body) <= JOIN_BYTES
+        first = head + reply.body if joined else head
+        wait = ready_at - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+        self._connection.sendall(first)
+        if whole and not joined:
             self._connection.sendall(reply.body)
+        elif reply.parts is not None and not bare:
+            self._write_parts(reply.parts)
 
     def _write_parts(self, parts: Parts) -> None:
         for number in range(min(parts.number_of, parts.break_after)):
@@ -158,6 +167,7 @@ class Wire:
                 raise MalformedError(f"a head of at most {MAX_HEAD_BYTES} bytes was expected")
             start = max(0, len(self._data) - len(mark) + 1)
             received = self._connection.recv(RECEIVE_BYTES)
+            self.received_at = time.monotonic()
             if not received:
                 if self._data:
                     raise MalformedError("the connection ended within a request")
@@ -175,6 +185,7 @@ class Wire:
         with memoryview(body) as view:
             while filled < length:
                 received = self._connection.recv_into(view[filled:])
+                self.received_at = time.monotonic()
                 if not received:
                     raise MalformedError("the connection ended within a body")
                 filled += received
@@ -252,9 +263,7 @@ def _converse(connection: socket.socket, model: Model) -> None:
         try:
             while (request := wire.read_request()) is not None:
                 reply = model.reply(request)
-                if reply.seconds:
-                    time.sleep(reply.seconds)
-                wire.write_reply(reply)
+                wire.write_reply(reply, wire.received_at + reply.seconds)
                 if request.headers.get("connection", "").lower() == "close":
                     return
         except MalformedError as error:
