@@ -2,9 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from types import TracebackType
 
 from gateway.emulator.container import SUCCESS, Answer, Failure, Invocation, Outcome
 from gateway.emulator.deployment import Deployment
@@ -78,8 +78,9 @@ class Endpoint:
         call = self._admit(to.deployment)
         work = Exchange(invocation)
         try:
-            async with _waiting(ledger, call, arrived_at + self.settings.timeout_seconds):
-                await asyncio.sleep(fault.delay_seconds)
+            async with _Waiting(ledger, call, arrived_at + self.settings.timeout_seconds):
+                if fault.delay_seconds:
+                    await asyncio.sleep(fault.delay_seconds)
                 instance = to.submit(call, work)
                 outcome = await work.outcome
         except TimeoutError:
@@ -103,8 +104,9 @@ class Endpoint:
         pipe = Pipe(invocation)
         deadline = arrived_at + self.settings.stream_timeout_seconds
         try:
-            async with _waiting(ledger, call, deadline):
-                await asyncio.sleep(fault.delay_seconds)
+            async with _Waiting(ledger, call, deadline):
+                if fault.delay_seconds:
+                    await asyncio.sleep(fault.delay_seconds)
                 instance = to.submit(call, pipe)
                 first = await pipe.get()
         except TimeoutError:
@@ -136,18 +138,28 @@ class Endpoint:
         return deployment.ledger.arrived()
 
 
-@asynccontextmanager
-async def _waiting(ledger: Ledger, call: Call, deadline: float) -> AsyncIterator[None]:
+class _Waiting:
     """Wait no longer than the time limit or the caller's patience, and have it counted whichever ends first."""
-    try:
-        async with asyncio.timeout_at(deadline):
-            yield
-    except TimeoutError:
-        ledger.timed_out(call)
-        raise
-    except NoCapacityError:
-        ledger.no_capacity(call)
-        raise
-    except asyncio.CancelledError:
-        ledger.hung_up(call)
-        raise
+
+    __slots__ = ("_call", "_ledger", "_timeout")
+
+    def __init__(self, ledger: Ledger, call: Call, deadline: float) -> None:
+        self._ledger = ledger
+        self._call = call
+        self._timeout = asyncio.timeout_at(deadline)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            self._ledger.timed_out(self._call)
+            raise
+        if isinstance(error, NoCapacityError):
+            self._ledger.no_capacity(self._call)
+        elif isinstance(error, asyncio.CancelledError):
+            self._ledger.hung_up(self._call)

@@ -110,7 +110,7 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes:
         request.writer.output_size = 0  # what has been sent so far is no part of the answer
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.content.iter_any():
+    while chunk := await request.content.readany():
         size += len(chunk)
         if size > limit:
             raise RefusedError(too_large(limit))

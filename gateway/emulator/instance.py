@@ -16,7 +16,11 @@ class _Given:
 
 
 class Instance:
-    """A container with the queue that container servers have: without a bound, and deaf to callers that leave."""
+    """A container with the queue that container servers have: without a bound, and deaf to callers that leave.
+
+    Attributes:
+        outstanding: Calls it was given and has not finished.
+    """
 
     def __init__(self, index: int, container: Container, *, concurrency: int, ledger: Ledger) -> None:
         self._index = index
@@ -25,7 +29,7 @@ class Instance:
         self._ledger = ledger
         self._queue: deque[_Given] = deque()
         self._running: set[asyncio.Task[None]] = set()
-        self._outstanding = 0
+        self.outstanding = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -39,15 +43,10 @@ class Instance:
         """How many calls it runs at a time."""
         return self._concurrency
 
-    @property
-    def outstanding(self) -> int:
-        """Calls it was given and has not finished."""
-        return self._outstanding
-
     def submit(self, call: Call, work: Work) -> None:
         """Take a call, to run now or as soon as those before it are done."""
         self._ledger.handed_over(call, self._index)
-        self._outstanding += 1
+        self.outstanding += 1
         self._idle.clear()
         self._queue.append(_Given(call, work))
         self._start_next()
@@ -75,9 +74,9 @@ class Instance:
             outcome = await given.work.run(self._container)
         finally:
             self._ledger.finished(given.call)
-            self._outstanding -= 1
+            self.outstanding -= 1
         given.work.deliver(outcome)
-        if not self._outstanding:
+        if not self.outstanding:
             self._idle.set()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
