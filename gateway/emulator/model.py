@@ -20,7 +20,7 @@ import time
 from typing import NamedTuple
 
 MAX_HEAD_BYTES = 65_536
-RECEIVE_BYTES = 262_144
+RECEIVE_BYTES = 16_384
 JOIN_BYTES = 65_536
 STEERS = {"seconds", "status", "bytes", "parts", "interval", "part_bytes", "sse", "break_after", "close"}
 SESSION_SECONDS = 1200
