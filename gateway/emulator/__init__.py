@@ -23,6 +23,8 @@ It imports nothing of the gateway, so that it cannot share its bugs. Each module
 * `instance`: so many calls at a time, the rest in a queue that is deaf to callers that leave
 * `work`: what an instance is given to do, and how its outcome gets back
 * `container`, `post`: the platform's side of the container contract, `/ping` and `/invocations`; one POST
+* `built_in`: the same for the built-in model, at less cost
+* `outcome`: what a container is sent, and how that ends
 * `deployment`: a fleet behind a name: how many instances it has and should have
 * `launch`, `process`: bring the containers up and take them down
 * `keeper`, `model`: programs of their own: a command's leash, and the built-in model

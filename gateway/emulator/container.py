@@ -4,9 +4,7 @@ Contract: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-infere
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable
 from typing import Protocol
 
 import aiohttp
@@ -14,47 +12,17 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from gateway.emulator.outcome import SUCCESS, Answer, Failure, Invocation, Outcome
 from gateway.emulator.post import Post, Reply, Target
 
 PING_SECONDS = 2.0
 """How long an answer to /ping may take (AWS: 2 seconds)."""
-
-SUCCESS = range(200, 300)
 
 AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """What aiohttp would add by itself; a container gets only what the caller sent."""
 
 BROKEN = (aiohttp.ClientError, HttpProcessingError, OSError)
 """How a connection fails."""
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """What a container is sent: the headers of the caller that are forwarded, and the body as it came."""
-
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a container said, any status."""
-
-    status: int
-    headers: CIMultiDictProxy[str]
-    body: bytes
-
-
-class Failure(Enum):
-    """Why there is no answer of the container."""
-
-    LOST = "the connection failed before the answer began"
-    CUT = "the answer ended early or was too large"
-    TIMED_OUT = "the time limit passed"
-
-
-Outcome = Answer | Failure
-"""How a call ended at its container; a stream's answer has no body, since that has been passed on."""
 
 
 class Sink(Protocol):
@@ -79,13 +47,13 @@ def open_session() -> aiohttp.ClientSession:
 
 
 class Container:
-    """A server of the container contract at a base URL."""
+    """A server of the container contract at a base URL; its answers may have `max_body_bytes`."""
 
     def __init__(self, session: aiohttp.ClientSession, base: URL, *, max_body_bytes: int) -> None:
+        self.max_body_bytes = max_body_bytes
         self._session = session
         self._ping = base / "ping"
         self._invocations = Target(session, base / "invocations", skip=AUTOMATIC_HEADERS)
-        self._max_body_bytes = max_body_bytes
 
     async def ping(self) -> str | None:
         """None when it is up, or else what it did instead of answering 200."""
@@ -96,6 +64,10 @@ class Container:
             return f"did not answer within {PING_SECONDS:g} s"
         except (aiohttp.ClientError, OSError) as error:
             return f"could not be reached: {error}"
+
+    def start(self, invocation: Invocation, done: Callable[[Outcome], None]) -> bool:  # noqa: ARG002 (for others)
+        """Send a call now, and have its outcome told later, where that can be; else False: it is to be invoked."""
+        return False
 
     async def invoke(self, invocation: Invocation) -> Outcome:
         """Send a call once, and read the whole answer."""
@@ -116,12 +88,19 @@ class Container:
         except BROKEN:
             return Failure.LOST
 
+    def request(self, invocation: Invocation) -> bytes:
+        """A call as it stands on the wire."""
+        return self._invocations.head_of(invocation.headers, invocation.body) + invocation.body
+
+    def close(self) -> None:
+        """Close connections that are its own."""
+
     async def _answer(self, reply: Reply) -> Outcome:
         chunks, size = [], 0
         try:
             while chunk := await reply.content.readany():
                 size += len(chunk)
-                if size > self._max_body_bytes:
+                if size > self.max_body_bytes:
                     return Failure.CUT
                 chunks.append(chunk)
         except BROKEN:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import TracebackType
 
-from gateway.emulator.container import SUCCESS, Answer, Failure, Invocation, Outcome
 from gateway.emulator.deployment import Deployment
 from gateway.emulator.faults import NO_FAULT, Fault, Faults
 from gateway.emulator.fleet import NoCapacityError
 from gateway.emulator.frames import Framer
 from gateway.emulator.ledger import Call, Ledger
+from gateway.emulator.outcome import SUCCESS, Answer, Failure, Invocation, Outcome
 from gateway.emulator.sessions import Sessions
 from gateway.emulator.settings import EndpointSettings
 from gateway.emulator.stream import LiveStream

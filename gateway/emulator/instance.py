@@ -3,9 +3,11 @@
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.emulator.container import Container
 from gateway.emulator.ledger import Call, Ledger
+from gateway.emulator.outcome import Outcome
 from gateway.emulator.work import Work
 
 
@@ -28,7 +30,8 @@ class Instance:
         self._concurrency = concurrency
         self._ledger = ledger
         self._queue: deque[_Given] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._busy = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self.outstanding = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -58,27 +61,34 @@ class Instance:
     async def close(self) -> None:
         """Forget what waits and drop what runs: the emulator stops."""
         self._queue.clear()
-        for task in self._running:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start_next(self) -> None:
-        while self._queue and len(self._running) < self._concurrency:
-            task = asyncio.create_task(self._run(self._queue.popleft()))
-            self._running.add(task)
-            task.add_done_callback(self._ended)
+        while self._queue and self._busy < self._concurrency:
+            given = self._queue.popleft()
+            self._busy += 1
+            self._ledger.started(given.call)
+            if not given.work.start(self._container, partial(self._finish, given)):
+                task = asyncio.create_task(self._run(given))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
     async def _run(self, given: _Given) -> None:
-        self._ledger.started(given.call)
         try:
             outcome = await given.work.run(self._container)
-        finally:
-            self._ledger.finished(given.call)
-            self.outstanding -= 1
-        given.work.deliver(outcome)
+        except BaseException:
+            self._finish(given, None)
+            raise
+        self._finish(given, outcome)
+
+    def _finish(self, given: _Given, outcome: Outcome | None) -> None:
+        self._ledger.finished(given.call)
+        self.outstanding -= 1
+        self._busy -= 1
+        if outcome is not None:
+            given.work.deliver(outcome)
         if not self.outstanding:
             self._idle.set()
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
         self._start_next()

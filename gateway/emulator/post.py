@@ -48,7 +48,11 @@ class Target:
         self.connector = session.connector
         self.pattern = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop(), skip_auto_headers=skip)
         own = [(name, value) for name, value in self.pattern.headers.items() if name.lower() not in OWN_FRAMING]
-        self.head = f"POST {url.raw_path_qs} HTTP/1.1\r\n{_lines(own)}"
+        self._head = f"POST {url.raw_path_qs} HTTP/1.1\r\n{_lines(own)}"
+
+    def head_of(self, headers: Mapping[str, str], body: bytes) -> bytes:
+        """How a request with these headers and this body begins, up to the body."""
+        return f"{self._head}{_lines(headers.items())}Content-Length: {len(body)}\r\n\r\n".encode()
 
 
 class Post:
@@ -91,11 +95,11 @@ class Post:
         if protocol is None or transport is None:
             raise aiohttp.ServerDisconnectedError
         protocol.set_response_params(read_until_eof=True, auto_decompress=False)
-        lines = f"{self._target.head}{_lines(self._headers.items())}Content-Length: {len(body)}\r\n\r\n"
+        head = self._target.head_of(self._headers, body)
         if len(body) <= PIECE_BYTES:
-            transport.write(lines.encode() + body)
+            transport.write(head + body)
         else:
-            transport.write(lines.encode())
+            transport.write(head)
             self._rest = asyncio.create_task(_write(StreamWriter(protocol, asyncio.get_running_loop()), body))
         while True:
             message, content = await protocol.read()
@@ -114,12 +118,12 @@ class Post:
 
 
 async def _write(writer: StreamWriter, body: bytes) -> None:
-    with memoryview(body) as view:
-        try:
-            for start in range(0, len(body), PIECE_BYTES):
-                await writer.write(view[start : start + PIECE_BYTES])
-        except (aiohttp.ClientError, OSError):
-            pass  # whoever reads the answer is told
+    view = memoryview(body)
+    try:
+        for start in range(0, len(body), PIECE_BYTES):
+            await writer.write(view[start : start + PIECE_BYTES])
+    except (aiohttp.ClientError, OSError):
+        pass  # whoever reads the answer is told
 
 
 def _lines(headers: Iterable[tuple[str, str]]) -> str:

@@ -14,10 +14,10 @@ from multidict import CIMultiDictProxy
 
 import gateway.emulator.headers as wire
 from gateway.emulator.backlog import AsyncJob, AsyncResult, AsyncResults
-from gateway.emulator.container import SUCCESS, Answer, Failure, Invocation, Outcome
 from gateway.emulator.endpoint import Endpoint, ThrottledError
 from gateway.emulator.fleet import NoCapacityError
 from gateway.emulator.frames import CONTENT_TYPE
+from gateway.emulator.outcome import SUCCESS, Answer, Failure, Invocation, Outcome
 from gateway.emulator.refusals import AccountRefusals, Refusal, RefusedError, invalid, no_capacity, throttled
 from gateway.emulator.stream import LiveStream
 
