@@ -17,6 +17,7 @@ It imports nothing of the gateway, so that it cannot share its bugs. Each module
 * `endpoint`: lets calls in, and waits no longer than the time limit
 * `traffic`: which variant or inference component gets a call
 * `sessions`: which instance a session is pinned to
+* `whole`: the caller's side of an answer that is all there
 * `stream`, `frames`: the caller's side of a streamed answer, and its messages on the wire
 * `backlog`: the queue of asynchronous calls, and their results
 * `fleet`: which instance gets a call

@@ -77,15 +77,26 @@ class Endpoint:
         ledger = to.deployment.ledger
         call = self._admit(to.deployment)
         work = Exchange(invocation)
+        loop, deadline = asyncio.get_running_loop(), arrived_at + self.settings.timeout_seconds
+        timer = loop.call_at(deadline, work.deliver, Failure.TIMED_OUT)
         try:
-            async with _Waiting(ledger, call, arrived_at + self.settings.timeout_seconds):
-                if fault.delay_seconds:
-                    await asyncio.sleep(fault.delay_seconds)
-                instance = to.submit(call, work)
-                outcome = await work.outcome
-        except TimeoutError:
-            return Failure.TIMED_OUT
-        if isinstance(outcome, Answer) and outcome.status in SUCCESS:
+            if fault.delay_seconds:
+                await asyncio.wait((work.outcome,), timeout=fault.delay_seconds)
+            if loop.time() >= deadline:  # the timer may be due and yet to come
+                work.deliver(Failure.TIMED_OUT)
+            instance = None if work.outcome.done() else to.submit(call, work)
+            outcome = await work.outcome
+        except NoCapacityError:
+            ledger.no_capacity(call)
+            raise
+        except asyncio.CancelledError:
+            ledger.hung_up(call)
+            raise
+        finally:
+            timer.cancel()
+        if instance is None or outcome is Failure.TIMED_OUT:
+            ledger.timed_out(call)
+        elif isinstance(outcome, Answer) and outcome.status in SUCCESS:
             self._sessions.heed(outcome.headers, to.deployment, instance)
             ledger.answered(call)
         else:
@@ -105,8 +116,7 @@ class Endpoint:
         deadline = arrived_at + self.settings.stream_timeout_seconds
         try:
             async with _Waiting(ledger, call, deadline):
-                if fault.delay_seconds:
-                    await asyncio.sleep(fault.delay_seconds)
+                await asyncio.sleep(fault.delay_seconds)
                 instance = to.submit(call, pipe)
                 first = await pipe.get()
         except TimeoutError:

@@ -14,7 +14,7 @@ PLAIN_PATH = re.compile(r"(?:/[a-zA-Z0-9_~-][a-zA-Z0-9_.~-]*)+")
 """No query, nothing to quote, no empty segment, and none of dots alone."""
 
 
-def canonical(
+def plain_canonical(
     method: str, raw_path: str, headers: CIMultiDictProxy[str], names: Sequence[str], body_sha256: str
 ) -> str | None:
     """The canonical request, or None when this one is not plain.
@@ -39,18 +39,20 @@ def canonical(
     return "\n".join(lines) if len(set(names)) == len(names) else None
 
 
-def signing_key(secret: str, *scope: str) -> bytes:
+def signing_key_of(secret: str, *scope: str) -> hmac.HMAC:
     """The key for a scope: date, region, service and the word that ends it."""
     key = f"AWS4{secret}".encode()
     for word in scope:
         key = hmac.digest(key, word.encode(), "sha256")
-    return key
+    return hmac.new(key, digestmod="sha256")
 
 
-def signature(key: bytes, timestamp: str, scope: str, canonical_request: str) -> str:
+def signature_of(key: hmac.HMAC, timestamp: str, scope: str, canonical_request: str) -> str:
     """The signature of a canonical request, in hex."""
     digest = hashlib.sha256(canonical_request.encode()).hexdigest()
-    return hmac.digest(key, f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{digest}".encode(), "sha256").hex()
+    code = key.copy()
+    code.update(f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{digest}".encode())
+    return code.hexdigest()
 
 
 def _is_plain(value: str) -> bool:

@@ -19,8 +19,8 @@ from botocore.awsrequest import AWSRequest, HTTPHeaders
 from botocore.credentials import Credentials
 from multidict import CIMultiDictProxy
 
-from gateway.emulator import plain
 from gateway.emulator.counters import KeyCounters
+from gateway.emulator.plain import plain_canonical, signature_of, signing_key_of
 from gateway.emulator.refusals import RefusedError, common, expired_token
 from gateway.emulator.settings import CredentialSettings
 
@@ -103,7 +103,7 @@ class Verifier:
         self._skew = timedelta(seconds=skew_seconds)
         self._wall_clock = wall_clock
         self._claims: dict[str, _Claim] = {}  # by all that stands before the signature
-        self._signing_keys: dict[tuple[str, str], bytes] = {}
+        self._signing_keys: dict[tuple[str, str], hmac.HMAC] = {}
 
     def accept(self, pair: CredentialSettings) -> None:
         """From now on this key pair is good, in place of what was known under its id; it is counted anew."""
@@ -163,15 +163,15 @@ class Verifier:
         self, request: SignedRequest, claim: _Claim, pair: CredentialSettings, timestamp: str
     ) -> bool:
         method, raw_path, headers, body_sha256 = request
-        canonical = plain.canonical(method, raw_path, headers, claim.signed_headers, body_sha256)
+        canonical = plain_canonical(method, raw_path, headers, claim.signed_headers, body_sha256)
         if canonical is None:
             return False
         scope = (claim.date, self._region, SERVICE, TERMINATOR)
         signing_key = self._signing_keys.get((pair.secret_access_key, claim.date))
         if signing_key is None:
-            signing_key = plain.signing_key(pair.secret_access_key, *scope)
+            signing_key = signing_key_of(pair.secret_access_key, *scope)
             _remember(self._signing_keys, (pair.secret_access_key, claim.date), signing_key)
-        wanted = plain.signature(signing_key, timestamp, "/".join(scope), canonical)
+        wanted = signature_of(signing_key, timestamp, "/".join(scope), canonical)
         return hmac.compare_digest(wanted.encode(), claim.signature.encode())
 
     def _compare(self, request: SignedRequest, claim: _Claim, pair: CredentialSettings, timestamp: str) -> None:

@@ -14,7 +14,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.emulator import Emulator, plain
+from gateway.emulator import Emulator
+from gateway.emulator.plain import plain_canonical, signature_of, signing_key_of
 
 from .support import FAST, KEY, REGION, SECRET, http, invoke, sdk, settings
 
@@ -185,7 +186,7 @@ def test_a_plain_request_is_what_botocore_takes_it_for(path: str, accept: str) -
     timestamp, scope = "20260131T235959Z", f"20260131/{REGION}/sagemaker/aws4_request"
     headers = {"Host": "h:1", "X-Amz-Date": timestamp, "X-Amz-Content-SHA256": "0" * 64, "Accept": accept}
     names = ["accept", "x-amz-date", "host", "x-amz-content-sha256"]
-    found = plain.canonical("POST", f"/{path}", CIMultiDictProxy(CIMultiDict(headers)), names, "0" * 64)
+    found = plain_canonical("POST", f"/{path}", CIMultiDictProxy(CIMultiDict(headers)), names, "0" * 64)
     assume(found is not None)
 
     auth = SigV4Auth(Credentials(KEY, SECRET), "sagemaker", REGION)
@@ -193,7 +194,7 @@ def test_a_plain_request_is_what_botocore_takes_it_for(path: str, accept: str) -
     request.context["timestamp"] = timestamp
     assert found == auth.canonical_request(request)
     wanted = auth.signature(auth.string_to_sign(request, found), request)
-    assert plain.signature(plain.signing_key(SECRET, *scope.split("/")), timestamp, scope, str(found)) == wanted
+    assert signature_of(signing_key_of(SECRET, *scope.split("/")), timestamp, scope, str(found)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -214,6 +215,6 @@ def test_what_is_plain(path: str, header: str, *, is_plain: bool) -> None:
     """A request with anything to normalise is left to botocore."""
     headers = CIMultiDictProxy(CIMultiDict({"Word": header}))
 
-    assert (plain.canonical("POST", path, headers, ["word"], "0" * 64) is not None) == is_plain
-    assert plain.canonical("POST", path, headers, ["word", "word"], "0" * 64) is None
-    assert plain.canonical("POST", path, headers, ["absent"], "0" * 64) is None
+    assert (plain_canonical("POST", path, headers, ["word"], "0" * 64) is not None) == is_plain
+    assert plain_canonical("POST", path, headers, ["word", "word"], "0" * 64) is None
+    assert plain_canonical("POST", path, headers, ["absent"], "0" * 64) is None
