@@ -7,7 +7,7 @@ It imports nothing of the gateway, so that it cannot share its bugs. Each module
 * `settings`, `settings_file`: every setting with its default and unit; the YAML file with all of its mistakes
 * `plan`: which fleets an endpoint's settings ask for
 * `front`: one address for all operations: bodies, signatures, request ids, errors on the wire
-* `signatures`: verifies Signature Version 4
+* `signatures`, `plain`: verifies Signature Version 4; that of requests with nothing to normalise
 * `headers`: what each operation's headers must look like, and which of them travel on
 * `refusals`: every error reply in SageMaker's shape
 * `faults`: which of the next calls go wrong, and how
@@ -17,12 +17,15 @@ It imports nothing of the gateway, so that it cannot share its bugs. Each module
 * `endpoint`: lets calls in, and waits no longer than the time limit
 * `traffic`: which variant or inference component gets a call
 * `sessions`: which instance a session is pinned to
+* `whole`: the caller's side of an answer that is all there
 * `stream`, `frames`: the caller's side of a streamed answer, and its messages on the wire
 * `backlog`: the queue of asynchronous calls, and their results
 * `fleet`: which instance gets a call
 * `instance`: so many calls at a time, the rest in a queue that is deaf to callers that leave
 * `work`: what an instance is given to do, and how its outcome gets back
-* `container`: the platform's side of the container contract, `/ping` and `/invocations`
+* `container`, `post`: the platform's side of the container contract, `/ping` and `/invocations`; one POST
+* `built_in`: the same for the built-in model, at less cost
+* `outcome`: what a container is sent, and how that ends
 * `deployment`: a fleet behind a name: how many instances it has and should have
 * `launch`, `process`: bring the containers up and take them down
 * `keeper`, `model`: programs of their own: a command's leash, and the built-in model

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gateway.emulator.container import SUCCESS, Answer, Failure, Invocation, Outcome
 from gateway.emulator.ledger import Call, Ledger
+from gateway.emulator.outcome import SUCCESS, Answer, Failure, Invocation, Outcome
 from gateway.emulator.work import Exchange, Work
 
 KEPT_RESULTS = 10_000

@@ -4,56 +4,25 @@ Contract: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-infere
 """
 
 import asyncio
-import io
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable
 from typing import Protocol
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDictProxy
 from yarl import URL
+
+from gateway.emulator.outcome import SUCCESS, Answer, Failure, Invocation, Outcome
+from gateway.emulator.post import Post, Reply, Target
 
 PING_SECONDS = 2.0
 """How long an answer to /ping may take (AWS: 2 seconds)."""
 
-COPY_BYTES = 1_048_576
-"""Bodies up to this are written in one go; larger ones piece by piece, so that the loop is not held up."""
-
-SUCCESS = range(200, 300)
-
 AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """What aiohttp would add by itself; a container gets only what the caller sent."""
 
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """What a container is sent: the headers of the caller that are forwarded, and the body as it came."""
-
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a container said, any status."""
-
-    status: int
-    headers: CIMultiDictProxy[str]
-    body: bytes
-
-
-class Failure(Enum):
-    """Why there is no answer of the container."""
-
-    LOST = "the connection failed before the answer began"
-    CUT = "the answer ended early or was too large"
-    TIMED_OUT = "the time limit passed"
-
-
-Outcome = Answer | Failure
-"""How a call ended at its container; a stream's answer has no body, since that has been passed on."""
+BROKEN = (aiohttp.ClientError, HttpProcessingError, OSError)
+"""How a connection fails."""
 
 
 class Sink(Protocol):
@@ -78,13 +47,13 @@ def open_session() -> aiohttp.ClientSession:
 
 
 class Container:
-    """A server of the container contract at a base URL."""
+    """A server of the container contract at a base URL; its answers may have `max_body_bytes`."""
 
     def __init__(self, session: aiohttp.ClientSession, base: URL, *, max_body_bytes: int) -> None:
+        self.max_body_bytes = max_body_bytes
         self._session = session
         self._ping = base / "ping"
-        self._invocations = base / "invocations"
-        self._max_body_bytes = max_body_bytes
+        self._invocations = Target(session, base / "invocations", skip=AUTOMATIC_HEADERS)
 
     async def ping(self) -> str | None:
         """None when it is up, or else what it did instead of answering 200."""
@@ -96,47 +65,54 @@ class Container:
         except (aiohttp.ClientError, OSError) as error:
             return f"could not be reached: {error}"
 
+    def start(self, invocation: Invocation, done: Callable[[Outcome], None]) -> bool:  # noqa: ARG002 (for others)
+        """Send a call now, and have its outcome told later, where that can be; else False: it is to be invoked."""
+        return False
+
     async def invoke(self, invocation: Invocation) -> Outcome:
         """Send a call once, and read the whole answer."""
         try:
-            async with self._post(invocation) as response:
-                return await self._answer(response)
-        except (aiohttp.ClientError, OSError):
+            async with Post(self._invocations, invocation.headers, invocation.body) as reply:
+                return await self._answer(reply)
+        except BROKEN:
             return Failure.LOST
 
     async def stream(self, invocation: Invocation, sink: Sink) -> Outcome:
         """Send a call once, and pass the chunks of the answer on as they come; an answer that says no is read whole."""
         try:
-            async with self._post(invocation) as response:
-                if response.status not in SUCCESS:
-                    return await self._answer(response)
-                sink.begin(response.headers)
-                return await self._pour(response, sink)
-        except (aiohttp.ClientError, OSError):
+            async with Post(self._invocations, invocation.headers, invocation.body) as reply:
+                if reply.status not in SUCCESS:
+                    return await self._answer(reply)
+                sink.begin(reply.headers)
+                return await _pour(reply, sink)
+        except BROKEN:
             return Failure.LOST
 
-    def _post(self, invocation: Invocation) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        body = invocation.body
-        data = io.BytesIO(body) if len(body) > COPY_BYTES else body
-        return self._session.post(self._invocations, data=data, headers=invocation.headers, allow_redirects=False)
+    def request(self, invocation: Invocation) -> bytes:
+        """A call as it stands on the wire."""
+        return self._invocations.head_of(invocation.headers, invocation.body) + invocation.body
 
-    async def _pour(self, response: aiohttp.ClientResponse, sink: Sink) -> Outcome:
-        try:
-            async for chunk, _ in response.content.iter_chunks():
-                if chunk:
-                    await sink.put(chunk)
-        except (aiohttp.ClientError, OSError):
-            return Failure.CUT
-        return Answer(response.status, response.headers, b"")
+    def close(self) -> None:
+        """Close connections that are its own."""
 
-    async def _answer(self, response: aiohttp.ClientResponse) -> Outcome:
-        body = bytearray()
+    async def _answer(self, reply: Reply) -> Outcome:
+        chunks, size = [], 0
         try:
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > self._max_body_bytes:
-                    response.close()
+            while chunk := await reply.content.readany():
+                size += len(chunk)
+                if size > self.max_body_bytes:
                     return Failure.CUT
-        except (aiohttp.ClientError, OSError):
+                chunks.append(chunk)
+        except BROKEN:
             return Failure.CUT
-        return Answer(response.status, response.headers, bytes(body))
+        return Answer(reply.status, reply.headers, chunks[0] if len(chunks) == 1 else b"".join(chunks))
+
+
+async def _pour(reply: Reply, sink: Sink) -> Outcome:
+    try:
+        async for chunk, _ in reply.content.iter_chunks():
+            if chunk:
+                await sink.put(chunk)
+    except BROKEN:
+        return Failure.CUT
+    return Answer(reply.status, reply.headers, b"")

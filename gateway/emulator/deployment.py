@@ -66,9 +66,10 @@ class Deployment:
     @property
     def is_full(self) -> bool:
         """Whether it is serverless and takes no more calls now."""
+        if self.plan.serverless is None:
+            return False
         # A call is open before an instance has it, and an instance still has it when its caller has left.
-        busy = max(self.ledger.open, self.fleet.outstanding)
-        return self.plan.serverless is not None and busy >= self.fleet.capacity
+        return max(self.ledger.open, self.fleet.outstanding) >= self.fleet.capacity
 
     def submit(self, call: Call, work: Work) -> Instance:
         """Give a call to an instance, and tell which it is.

@@ -2,16 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from types import TracebackType
 
-from gateway.emulator.container import SUCCESS, Answer, Failure, Invocation, Outcome
 from gateway.emulator.deployment import Deployment
 from gateway.emulator.faults import NO_FAULT, Fault, Faults
 from gateway.emulator.fleet import NoCapacityError
 from gateway.emulator.frames import Framer
 from gateway.emulator.ledger import Call, Ledger
+from gateway.emulator.outcome import SUCCESS, Answer, Failure, Invocation, Outcome
 from gateway.emulator.sessions import Sessions
 from gateway.emulator.settings import EndpointSettings
 from gateway.emulator.stream import LiveStream
@@ -77,14 +77,26 @@ class Endpoint:
         ledger = to.deployment.ledger
         call = self._admit(to.deployment)
         work = Exchange(invocation)
+        loop, deadline = asyncio.get_running_loop(), arrived_at + self.settings.timeout_seconds
+        timer = loop.call_at(deadline, work.deliver, Failure.TIMED_OUT)
         try:
-            async with _waiting(ledger, call, arrived_at + self.settings.timeout_seconds):
-                await asyncio.sleep(fault.delay_seconds)
-                instance = to.submit(call, work)
-                outcome = await work.outcome
-        except TimeoutError:
-            return Failure.TIMED_OUT
-        if isinstance(outcome, Answer) and outcome.status in SUCCESS:
+            if fault.delay_seconds:
+                await asyncio.wait((work.outcome,), timeout=fault.delay_seconds)
+            if loop.time() >= deadline:  # the timer may be due and yet to come
+                work.deliver(Failure.TIMED_OUT)
+            instance = None if work.outcome.done() else to.submit(call, work)
+            outcome = await work.outcome
+        except NoCapacityError:
+            ledger.no_capacity(call)
+            raise
+        except asyncio.CancelledError:
+            ledger.hung_up(call)
+            raise
+        finally:
+            timer.cancel()
+        if instance is None or outcome is Failure.TIMED_OUT:
+            ledger.timed_out(call)
+        elif isinstance(outcome, Answer) and outcome.status in SUCCESS:
             self._sessions.heed(outcome.headers, to.deployment, instance)
             ledger.answered(call)
         else:
@@ -103,7 +115,7 @@ class Endpoint:
         pipe = Pipe(invocation)
         deadline = arrived_at + self.settings.stream_timeout_seconds
         try:
-            async with _waiting(ledger, call, deadline):
+            async with _Waiting(ledger, call, deadline):
                 await asyncio.sleep(fault.delay_seconds)
                 instance = to.submit(call, pipe)
                 first = await pipe.get()
@@ -136,18 +148,28 @@ class Endpoint:
         return deployment.ledger.arrived()
 
 
-@asynccontextmanager
-async def _waiting(ledger: Ledger, call: Call, deadline: float) -> AsyncIterator[None]:
+class _Waiting:
     """Wait no longer than the time limit or the caller's patience, and have it counted whichever ends first."""
-    try:
-        async with asyncio.timeout_at(deadline):
-            yield
-    except TimeoutError:
-        ledger.timed_out(call)
-        raise
-    except NoCapacityError:
-        ledger.no_capacity(call)
-        raise
-    except asyncio.CancelledError:
-        ledger.hung_up(call)
-        raise
+
+    __slots__ = ("_call", "_ledger", "_timeout")
+
+    def __init__(self, ledger: Ledger, call: Call, deadline: float) -> None:
+        self._ledger = ledger
+        self._call = call
+        self._timeout = asyncio.timeout_at(deadline)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            self._ledger.timed_out(self._call)
+            raise
+        if isinstance(error, NoCapacityError):
+            self._ledger.no_capacity(self._call)
+        elif isinstance(error, asyncio.CancelledError):
+            self._ledger.hung_up(self._call)

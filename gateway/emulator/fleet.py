@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 from collections.abc import Iterable
 
 from gateway.emulator.instance import Instance
@@ -81,7 +82,13 @@ class Fleet:
         await asyncio.gather(*(instance.close() for instance in (*self._instances, *self._leaving)))
 
     def _least_outstanding(self) -> int:
-        size = len(self._instances)
-        order = ((self._last + 1 + step) % size for step in range(size))
-        self._last = min(order, key=lambda index: self._instances[index].outstanding)
+        size, least = len(self._instances), sys.maxsize
+        after = self._last + 1
+        for step in range(size):
+            index = (after + step) % size
+            outstanding = self._instances[index].outstanding
+            if outstanding < least:
+                least, self._last = outstanding, index
+                if not outstanding:
+                    break
         return self._last

@@ -3,9 +3,11 @@
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.emulator.container import Container
 from gateway.emulator.ledger import Call, Ledger
+from gateway.emulator.outcome import Outcome
 from gateway.emulator.work import Work
 
 
@@ -16,7 +18,11 @@ class _Given:
 
 
 class Instance:
-    """A container with the queue that container servers have: without a bound, and deaf to callers that leave."""
+    """A container with the queue that container servers have: without a bound, and deaf to callers that leave.
+
+    Attributes:
+        outstanding: Calls it was given and has not finished.
+    """
 
     def __init__(self, index: int, container: Container, *, concurrency: int, ledger: Ledger) -> None:
         self._index = index
@@ -24,8 +30,9 @@ class Instance:
         self._concurrency = concurrency
         self._ledger = ledger
         self._queue: deque[_Given] = deque()
-        self._running: set[asyncio.Task[None]] = set()
-        self._outstanding = 0
+        self._busy = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.outstanding = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -39,15 +46,10 @@ class Instance:
         """How many calls it runs at a time."""
         return self._concurrency
 
-    @property
-    def outstanding(self) -> int:
-        """Calls it was given and has not finished."""
-        return self._outstanding
-
     def submit(self, call: Call, work: Work) -> None:
         """Take a call, to run now or as soon as those before it are done."""
         self._ledger.handed_over(call, self._index)
-        self._outstanding += 1
+        self.outstanding += 1
         self._idle.clear()
         self._queue.append(_Given(call, work))
         self._start_next()
@@ -59,27 +61,34 @@ class Instance:
     async def close(self) -> None:
         """Forget what waits and drop what runs: the emulator stops."""
         self._queue.clear()
-        for task in self._running:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start_next(self) -> None:
-        while self._queue and len(self._running) < self._concurrency:
-            task = asyncio.create_task(self._run(self._queue.popleft()))
-            self._running.add(task)
-            task.add_done_callback(self._ended)
+        while self._queue and self._busy < self._concurrency:
+            given = self._queue.popleft()
+            self._busy += 1
+            self._ledger.started(given.call)
+            if not given.work.start(self._container, partial(self._finish, given)):
+                task = asyncio.create_task(self._run(given))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
     async def _run(self, given: _Given) -> None:
-        self._ledger.started(given.call)
         try:
             outcome = await given.work.run(self._container)
-        finally:
-            self._ledger.finished(given.call)
-            self._outstanding -= 1
-        given.work.deliver(outcome)
-        if not self._outstanding:
-            self._idle.set()
+        except BaseException:
+            self._finish(given, None)
+            raise
+        self._finish(given, outcome)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+    def _finish(self, given: _Given, outcome: Outcome | None) -> None:
+        self._ledger.finished(given.call)
+        self.outstanding -= 1
+        self._busy -= 1
+        if outcome is not None:
+            given.work.deliver(outcome)
+        if not self.outstanding:
+            self._idle.set()
         self._start_next()

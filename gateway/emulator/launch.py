@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
+from gateway.emulator.built_in import BuiltIn
 from gateway.emulator.container import Container
 from gateway.emulator.errors import StartError
 from gateway.emulator.plan import FleetPlan
@@ -52,6 +53,7 @@ class Launcher:
         """End the process of a container, if it is one of ours; return when it is gone."""
         process, grace = self._processes.get(container, (None, 0.0))
         if process is not None:
+            container.close()
             await process.stop(grace + KEEPER_SECONDS)
             self._processes.pop(container, None)
 
@@ -63,12 +65,14 @@ class Launcher:
         """
         place, settings = f"{plan.place}: instance {index}", plan.settings
         if settings.url is not None:
-            container = self._container(URL(settings.url), plan)
+            container = Container(self._session, URL(settings.url), max_body_bytes=plan.max_body_bytes)
             await _until_up(container, settings, place=f"{place} at {settings.url}", process=None)
             return container
         port = self._unused_port()
         process = await ContainerProcess.start(place, _program(settings), port=port, environment=settings.environment)
-        container = self._container(URL.build(scheme="http", host="127.0.0.1", port=port), plan)
+        kind = BuiltIn if settings.command is None else Container
+        base = URL.build(scheme="http", host="127.0.0.1", port=port)
+        container = kind(self._session, base, max_body_bytes=plan.max_body_bytes)
         self._processes[container] = (process, settings.stop_seconds)
         try:
             await _until_up(container, settings, place=place, process=process)
@@ -84,9 +88,6 @@ class Launcher:
             pass
         self._ports.add(port)
         return port
-
-    def _container(self, base: URL, plan: FleetPlan) -> Container:
-        return Container(self._session, base, max_body_bytes=plan.max_body_bytes)
 
 
 def _program(settings: FleetSettings) -> list[str]:

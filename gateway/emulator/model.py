@@ -53,7 +53,7 @@ class Parts(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What to answer, and how many seconds to sleep first."""
+    """What to answer, and how many seconds after the request."""
 
     status: int = 200
     content_type: str = "application/json"
@@ -76,11 +76,13 @@ class MalformedError(Exception):
 
 
 class Wire:
-    """The bytes of one connection: reads requests, writes replies."""
+    """The bytes of one connection: reads requests, writes replies; `received_at` is by the monotonic clock."""
 
     def __init__(self, connection: socket.socket) -> None:
+        self.received_at = 0.0
         self._connection = connection
         self._data = bytearray()
+        self._room = memoryview(bytearray(RECEIVE_BYTES))  # so much memory is not to be had anew for each request
 
     def read_request(self) -> Request | None:
         """The next request, or None when the peer has closed the connection between two requests.
@@ -95,23 +97,23 @@ class Wire:
         words = lines[0].split(" ")
         if len(words) != 3 or words[2] != "HTTP/1.1":  # noqa: PLR2004 (method, target, version: RFC 9112 section 3)
             raise MalformedError(f"a request line of METHOD TARGET HTTP/1.1 was expected, not {lines[0]!r}")
-        fields = (line.partition(":") for line in lines[1:])
-        headers = {name.lower(): value.strip() for name, _, value in fields}
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
         if headers.get("expect", "").lower() == "100-continue":
             self._connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         return Request(words[0], words[1], headers, self._read_body(headers))
 
-    def write_reply(self, reply: Reply) -> None:
-        """Send a reply; an OSError says that the peer has left."""
+    def write_reply(self, reply: Reply, since: float = 0.0) -> None:
+        """Send a reply in its time, made ready before it; an OSError says that the peer has left."""
         lines = [f"HTTP/1.1 {reply.status} Emulated"]
         if reply.status in (204, 304):
-            self._connection.sendall(f"{lines[0]}\r\n\r\n".encode("latin-1"))
-            return
-        length = "Transfer-Encoding: chunked" if reply.parts else f"Content-Length: {len(reply.body)}"
-        lines += [f"Content-Type: {reply.content_type}", length, *reply.headers]
-        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+            reply = reply._replace(body=b"", parts=None)
+        else:
+            length = "Transfer-Encoding: chunked" if reply.parts else f"Content-Length: {len(reply.body)}"
+            lines += [f"Content-Type: {reply.content_type}", length, *reply.headers]
         joined = reply.parts is None and len(reply.body) <= JOIN_BYTES
-        self._connection.sendall(head + reply.body if joined else head)
+        first = "\r\n".join([*lines, "", ""]).encode("latin-1") + (reply.body if joined else b"")
+        time.sleep(max(0.0, since + reply.seconds - time.monotonic()))
+        self._connection.sendall(first)
         if reply.parts is not None:
             self._write_parts(reply.parts)
         elif not joined:
@@ -157,12 +159,11 @@ class Wire:
             if len(self._data) > MAX_HEAD_BYTES:
                 raise MalformedError(f"a head of at most {MAX_HEAD_BYTES} bytes was expected")
             start = max(0, len(self._data) - len(mark) + 1)
-            received = self._connection.recv(RECEIVE_BYTES)
-            if not received:
-                if self._data:
-                    raise MalformedError("the connection ended within a request")
-                return None
-            self._data += received
+            if not (received := self._receive(self._room)):
+                if not self._data:
+                    return None
+                raise MalformedError("the connection ended within a request")
+            self._data += self._room[:received]
         found = self._data[:end]
         del self._data[: end + len(mark)]
         return found
@@ -174,11 +175,14 @@ class Wire:
         del self._data[:filled]
         with memoryview(body) as view:
             while filled < length:
-                received = self._connection.recv_into(view[filled:])
-                if not received:
+                if not (received := self._receive(view[filled:])):
                     raise MalformedError("the connection ended within a body")
                 filled += received
         return body
+
+    def _receive(self, room: memoryview) -> int:
+        received, self.received_at = self._connection.recv_into(room), time.monotonic()
+        return received
 
 
 class Model:
@@ -251,10 +255,7 @@ def _converse(connection: socket.socket, model: Model) -> None:
     with connection, contextlib.suppress(OSError):  # when the peer has left, the work was done all the same
         try:
             while (request := wire.read_request()) is not None:
-                reply = model.reply(request)
-                if reply.seconds:
-                    time.sleep(reply.seconds)
-                wire.write_reply(reply)
+                wire.write_reply(model.reply(request), wire.received_at)
                 if request.headers.get("connection", "").lower() == "close":
                     return
         except MalformedError as error:

@@ -14,12 +14,13 @@ from multidict import CIMultiDictProxy
 
 import gateway.emulator.headers as wire
 from gateway.emulator.backlog import AsyncJob, AsyncResult, AsyncResults
-from gateway.emulator.container import SUCCESS, Answer, Failure, Invocation, Outcome
 from gateway.emulator.endpoint import Endpoint, ThrottledError
 from gateway.emulator.fleet import NoCapacityError
 from gateway.emulator.frames import CONTENT_TYPE
+from gateway.emulator.outcome import SUCCESS, Answer, Failure, Invocation, Outcome
 from gateway.emulator.refusals import AccountRefusals, Refusal, RefusedError, invalid, no_capacity, throttled
 from gateway.emulator.stream import LiveStream
+from gateway.emulator.whole import Whole
 
 MAX_INLINE_BYTES = 128_000
 """The largest body of an asynchronous call; larger inputs are in S3."""
@@ -41,9 +42,7 @@ class Runtime:
         endpoint = self._endpoints.get(name)
         return None if endpoint is None else endpoint.settings.max_body_bytes
 
-    async def invoke(
-        self, name: str, headers: CIMultiDictProxy[str], body: bytes, *, arrived_at: float
-    ) -> web.Response:
+    async def invoke(self, name: str, headers: CIMultiDictProxy[str], body: bytes, *, arrived_at: float) -> Whole:
         """InvokeEndpoint.
 
         Args:
@@ -69,7 +68,7 @@ class Runtime:
         if not isinstance(outcome, Answer) or outcome.status not in SUCCESS:
             raise RefusedError(self._model_error(name, outcome))
         passed = wire.returned(outcome.headers, wire.INVOKE_RETURNED)
-        return web.Response(body=outcome.body, headers={**passed, wire.VARIANT_HEADER: to.deployment.plan.variant})
+        return Whole(body=outcome.body, headers={**passed, wire.VARIANT_HEADER: to.deployment.plan.variant})
 
     async def open_stream(
         self, name: str, headers: CIMultiDictProxy[str], body: bytes, *, arrived_at: float

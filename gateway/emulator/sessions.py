@@ -34,10 +34,12 @@ class Sessions:
 
     def heed(self, headers: CIMultiDictProxy[str], deployment: Deployment, instance: Instance) -> None:
         """Open and close what the answer of an instance says; a time of expiry that is none opens nothing."""
-        closed = headers.get(CLOSED_SESSION_ID)
+        closed, opened = headers.get(CLOSED_SESSION_ID), headers.get(NEW_SESSION_ID)
         if closed is not None:
             self._seats.pop(closed, None)
-        session, _, until = headers.get(NEW_SESSION_ID, "").partition("; Expires=")
+        if opened is None:
+            return
+        session, _, until = opened.partition("; Expires=")
         expires_at = _moment(until)
         if expires_at is not None:
             self._seats = {name: seat for name, seat in self._seats.items() if self._holds(seat)}

@@ -1,4 +1,7 @@
-"""Verifies Signature Version 4: rebuilds what the caller says it signed, signs it with botocore, and compares.
+"""Verifies Signature Version 4: rebuilds what the caller says it signed, signs it too, and compares.
+
+A plain request is signed by `plain`. All others are signed by botocore, and so is one that does not match, so that
+nothing is refused but by botocore's word.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html.
 """
@@ -9,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest, HTTPHeaders
@@ -17,6 +20,7 @@ from botocore.credentials import Credentials
 from multidict import CIMultiDictProxy
 
 from gateway.emulator.counters import KeyCounters
+from gateway.emulator.plain import plain_canonical, signature_of, signing_key_of
 from gateway.emulator.refusals import RefusedError, common, expired_token
 from gateway.emulator.settings import CredentialSettings
 
@@ -27,9 +31,19 @@ TIME = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 PARAMETER = re.compile(r"(Credential|SignedHeaders|Signature)=([!-+\--~]+)")  # visible US-ASCII but the comma
 
+SIGNATURE = re.compile(r"[0-9a-f]{64}")
+TERMINATOR = "aws4_request"
+REMEMBERED = 1000
+"""How many claims and keys are remembered; then they are forgotten, and worked out anew."""
+
 DATE_HEADER = "X-Amz-Date"
 TOKEN_HEADER = "X-Amz-Security-Token"  # noqa: S105 (the header's name)
 HASH_HEADER = "X-Amz-Content-SHA256"
+ALWAYS_SIGNED = frozenset({"host", DATE_HEADER.lower()})
+
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 class SignedRequest(NamedTuple):
@@ -88,6 +102,8 @@ class Verifier:
         self._region = region
         self._skew = timedelta(seconds=skew_seconds)
         self._wall_clock = wall_clock
+        self._claims: dict[str, _Claim] = {}  # by all that stands before the signature
+        self._signing_keys: dict[tuple[str, str], hmac.HMAC] = {}
 
     def accept(self, pair: CredentialSettings) -> None:
         """From now on this key pair is good, in place of what was known under its id; it is counted anew."""
@@ -113,7 +129,7 @@ class Verifier:
             RefusedError: It is missing, malformed, out of date, by an unknown or expired key, for another region or
                 service, or does not match.
         """
-        claim = _claim(request.headers)
+        claim = self._claim(request.headers)
         timestamp = request.headers.get(DATE_HEADER, "")
         self._check_time(timestamp)
         self._check_scope(claim, timestamp)
@@ -125,10 +141,43 @@ class Verifier:
             raise RefusedError(expired_token())
         if request.headers.get(HASH_HEADER, request.body_sha256) != request.body_sha256:
             raise _mismatch(f"The header {HASH_HEADER} is not the SHA-256 of the body.")
-        wanted, canonical = self._sign(request, claim, key.pair, timestamp)
+        if not self._is_plainly_right(request, claim, key.pair, timestamp):
+            self._compare(request, claim, key.pair, timestamp)
+        key.accepted += 1
+
+    def _claim(self, headers: CIMultiDictProxy[str]) -> _Claim:
+        """What the Authorization header claims, and what it must."""
+        before, _, signature = headers.get("Authorization", "").rpartition("Signature=")
+        known = self._claims.get(before) if SIGNATURE.fullmatch(signature) else None
+        claim = _claim(headers) if known is None else known._replace(signature=signature)
+        # Host, and every x-amz- header that is there: what is not signed could be changed on the way.
+        present = {lower for name in headers if (lower := name.lower()).startswith("x-amz-")}
+        if not present.issubset(claim.signed_headers) or not ALWAYS_SIGNED.issubset(claim.signed_headers):
+            name = next(each for each in (*sorted(ALWAYS_SIGNED), *sorted(present)) if each not in claim.signed_headers)
+            raise _refused("InvalidSignatureException", f"'{name}' must be a 'SignedHeader' in the Authorization.")
+        if known is None and SIGNATURE.fullmatch(signature):
+            _remember(self._claims, before, claim)
+        return claim
+
+    def _is_plainly_right(
+        self, request: SignedRequest, claim: _Claim, pair: CredentialSettings, timestamp: str
+    ) -> bool:
+        method, raw_path, headers, body_sha256 = request
+        canonical = plain_canonical(method, raw_path, headers, claim.signed_headers, body_sha256)
+        if canonical is None:
+            return False
+        scope = (claim.date, self._region, SERVICE, TERMINATOR)
+        signing_key = self._signing_keys.get((pair.secret_access_key, claim.date))
+        if signing_key is None:
+            signing_key = signing_key_of(pair.secret_access_key, *scope)
+            _remember(self._signing_keys, (pair.secret_access_key, claim.date), signing_key)
+        wanted = signature_of(signing_key, timestamp, "/".join(scope), canonical)
+        return hmac.compare_digest(wanted.encode(), claim.signature.encode())
+
+    def _compare(self, request: SignedRequest, claim: _Claim, pair: CredentialSettings, timestamp: str) -> None:
+        wanted, canonical = self._sign(request, claim, pair, timestamp)
         if not hmac.compare_digest(wanted.encode(), claim.signature.encode()):
             raise _mismatch(f"The Canonical String for this request should have been\n'{canonical}'")
-        key.accepted += 1
 
     def _sign(self, request: SignedRequest, claim: _Claim, pair: CredentialSettings, timestamp: str) -> tuple[str, str]:
         auth: Any = _DeclaredHeadersAuth(
@@ -145,12 +194,11 @@ class Verifier:
     def _check_time(self, timestamp: str) -> None:
         signed_at = _moment(timestamp)
         now = self._wall_clock()
-        minutes = f"{self._skew.total_seconds() / 60:g} min."
         if signed_at < now - self._skew:
-            edge = f"{_stamp(now - self._skew)} ({_stamp(now)} - {minutes})"
+            edge = f"{_stamp(now - self._skew)} ({_stamp(now)} - {self._skew.total_seconds() / 60:g} min.)"
             raise _refused("InvalidSignatureException", f"Signature expired: {timestamp} is now earlier than {edge}")
         if signed_at > now + self._skew:
-            edge = f"{_stamp(now + self._skew)} ({_stamp(now)} + {minutes})"
+            edge = f"{_stamp(now + self._skew)} ({_stamp(now)} + {self._skew.total_seconds() / 60:g} min.)"
             message = f"Signature not yet current: {timestamp} is still later than {edge}"
             raise _refused("InvalidSignatureException", message)
 
@@ -185,15 +233,16 @@ def _claim(headers: CIMultiDictProxy[str]) -> _Claim:
     if missing:
         raise _incomplete(" ".join(f"Authorization header requires '{name}' parameter." for name in missing))
     scope = found["Credential"].split("/")
-    if len(scope) != 5 or scope[4] != "aws4_request":  # noqa: PLR2004 (key, date, region, service, terminator)
+    if len(scope) != 5 or scope[4] != TERMINATOR:  # noqa: PLR2004 (key, date, region, service, terminator)
         raise _incomplete("Credential must be KEY/YYYYMMDD/REGION/SERVICE/aws4_request")
     names = tuple(found["SignedHeaders"].lower().split(";"))
-    # Host, and every x-amz- header that is there: what is not signed could be changed on the way.
-    present = sorted({name.lower() for name in headers if name.lower().startswith("x-amz-")})
-    for name in ("host", DATE_HEADER.lower(), *present):
-        if name not in names:
-            raise _refused("InvalidSignatureException", f"'{name}' must be a 'SignedHeader' in the Authorization.")
     return _Claim(scope[0], scope[1], scope[2], scope[3], names, found["Signature"])
+
+
+def _remember(known: dict[Key, Value], key: Key, value: Value) -> None:
+    if len(known) >= REMEMBERED:
+        known.clear()
+    known[key] = value
 
 
 def _declared(headers: CIMultiDictProxy[str], names: Iterable[str]) -> HTTPHeaders:

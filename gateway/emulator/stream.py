@@ -7,10 +7,10 @@ from typing import Self
 
 from multidict import CIMultiDictProxy
 
-from gateway.emulator.container import Failure, Outcome
 from gateway.emulator.faults import Fault, ResetError, spoilt
 from gateway.emulator.frames import Framer, stream_broken, time_exceeded
 from gateway.emulator.ledger import Call, Ledger
+from gateway.emulator.outcome import Failure, Outcome
 from gateway.emulator.work import Pipe
 
 Write = Callable[[bytes], Awaitable[None]]

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from multidict import CIMultiDictProxy
 
-from gateway.emulator.container import Container, Invocation, Outcome
+from gateway.emulator.container import Container
+from gateway.emulator.outcome import Invocation, Outcome
 
 BUFFERED_BYTES = 1_048_576
 """How far a container may be ahead of its caller; then it is made to wait, as any proxy makes it."""
@@ -14,6 +16,12 @@ BUFFERED_BYTES = 1_048_576
 
 class Work(Protocol):
     """One call as its instance sees it."""
+
+    def start(self, container: Container, done: Callable[[Outcome], None]) -> bool:
+        """Do it at once and without a task, if that can be, and tell how it ended in a later turn of the event loop.
+
+        False: it is to be run.
+        """
 
     async def run(self, container: Container) -> Outcome:
         """Do it."""
@@ -28,6 +36,10 @@ class Exchange:
     def __init__(self, invocation: Invocation) -> None:
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._invocation = invocation
+
+    def start(self, container: Container, done: Callable[[Outcome], None]) -> bool:
+        """Send the call at once, if it is that simple."""
+        return container.start(self._invocation, done)
 
     async def run(self, container: Container) -> Outcome:
         """Send the call, and read the whole answer."""
@@ -51,6 +63,10 @@ class Pipe:
         self._abandoned = False
         self._news = asyncio.Event()
         self._room = asyncio.Event()
+
+    def start(self, container: Container, done: Callable[[Outcome], None]) -> bool:  # noqa: ARG002 (of Work)
+        """A stream is never that simple."""
+        return False
 
     async def run(self, container: Container) -> Outcome:
         """Send the call, and read the answer to its end."""

@@ -12,8 +12,8 @@ from botocore.config import Config
 
 from gateway.emulator import AsyncResult, Emulator
 from gateway.emulator.backlog import AsyncJob, Backlog
-from gateway.emulator.container import Invocation
 from gateway.emulator.ledger import Ledger
+from gateway.emulator.outcome import Invocation
 
 from .container import Recorder, Teller
 from .support import FAST, KEY, REGION, SECRET, http, sdk, settings, unsigned, until

@@ -10,8 +10,12 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.emulator import Emulator
+from gateway.emulator.plain import plain_canonical, signature_of, signing_key_of
 
 from .support import FAST, KEY, REGION, SECRET, http, invoke, sdk, settings
 
@@ -171,3 +175,46 @@ async def test_signatures_can_be_switched_off() -> None:
         session.post(f"{emulator.url}/endpoints/echo/invocations", data=b"x") as reply,
     ):
         assert await reply.read() == b"x"
+
+
+@given(
+    path=st.lists(st.text("a0.~-_", min_size=1, max_size=3), min_size=1, max_size=4).map("/".join),
+    accept=st.text("a, =;", max_size=6),
+)
+def test_a_plain_request_is_what_botocore_takes_it_for(path: str, accept: str) -> None:
+    """Whatever is taken for plain has the canonical form and the signature that botocore gives it."""
+    timestamp, scope = "20260131T235959Z", f"20260131/{REGION}/sagemaker/aws4_request"
+    headers = {"Host": "h:1", "X-Amz-Date": timestamp, "X-Amz-Content-SHA256": "0" * 64, "Accept": accept}
+    names = ["accept", "x-amz-date", "host", "x-amz-content-sha256"]
+    found = plain_canonical("POST", f"/{path}", CIMultiDictProxy(CIMultiDict(headers)), names, "0" * 64)
+    assume(found is not None)
+
+    auth = SigV4Auth(Credentials(KEY, SECRET), "sagemaker", REGION)
+    request = AWSRequest(method="POST", url=f"http://h:1/{path}", headers=headers)
+    request.context["timestamp"] = timestamp
+    assert found == auth.canonical_request(request)
+    wanted = auth.signature(auth.string_to_sign(request, found), request)
+    assert signature_of(signing_key_of(SECRET, *scope.split("/")), timestamp, scope, str(found)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "is_plain"),
+    [
+        ("/endpoints/a-b/invocations", "a b", True),
+        ("/endpoints/a-b/invocations?x", "a", False),
+        ("/endpoints//invocations", "a", False),
+        ("/endpoints/../invocations", "a", False),
+        ("/endpoints/a%20b", "a", False),
+        ("/", "a", False),
+        ("/a", "a  b", False),
+        ("/a", " a", False),
+        ("/a", "\xe9", False),
+    ],
+)
+def test_what_is_plain(path: str, header: str, *, is_plain: bool) -> None:
+    """A request with anything to normalise is left to botocore."""
+    headers = CIMultiDictProxy(CIMultiDict({"Word": header}))
+
+    assert (plain_canonical("POST", path, headers, ["word"], "0" * 64) is not None) == is_plain
+    assert plain_canonical("POST", path, headers, ["word", "word"], "0" * 64) is None
+    assert plain_canonical("POST", path, headers, ["absent"], "0" * 64) is None
