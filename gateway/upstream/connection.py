@@ -167,6 +167,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is closed. One that ends without `eof_received` was cut."""
         self._fail(WireError("it was closed" if exc is None else type(exc).__name__))
+        self._reader.close()
         self._owner.lost(self)
 
     # State

@@ -117,6 +117,10 @@ class Reader:
         self.size = 0
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def close(self) -> None:
+        """Let go of llhttp, which holds its reader."""
+        del self._parser
+
     def on_message_begin(self) -> None:
         """The first byte of an answer."""
         if self.done:
