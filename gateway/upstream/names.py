@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 
 from aiohappyeyeballs import AddrInfoType
 
@@ -36,7 +37,7 @@ class Names:
             lookup = self._lookups.get(key)
             if lookup is None:
                 self._lookups[key] = lookup = asyncio.create_task(self._look_up(host, port))
-                lookup.add_done_callback(lambda _: self._lookups.pop(key))
+                lookup.add_done_callback(partial(self._looked_up, key))
             known = await asyncio.shield(lookup)  # whoever loses patience leaves it to the others
         found = list(known.addresses)
         known.addresses.rotate(-1)
@@ -48,6 +49,11 @@ class Names:
         for lookup in lookups:
             lookup.cancel()
         await asyncio.gather(*lookups, return_exceptions=True)
+
+    def _looked_up(self, key: tuple[str, int], lookup: asyncio.Task[_Known]) -> None:
+        del self._lookups[key]
+        if not lookup.cancelled():
+            lookup.exception()  # taken note of, where nobody waits any more
 
     async def _look_up(self, host: str, port: int) -> _Known:
         loop = asyncio.get_running_loop()

@@ -67,7 +67,7 @@ class Sample(NamedTuple):
 
 
 NAMES = st.sampled_from(["X-Kept", "x-kept", "Content-Type", "Server", "X-Other"])
-VALUES = st.text(st.characters(min_codepoint=0x20, exclude_characters="\x7f", exclude_categories=("Cs",)), max_size=30)
+VALUES = st.text(st.characters(min_codepoint=0x20, exclude_characters="\x7f", exclude_categories=["Cs"]), max_size=30)
 INTERIM = st.sampled_from([b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nX-Kept: no\r\n\r\n"])
 
 
