@@ -31,10 +31,11 @@ class Owner:
 
 @contextmanager
 def resolving(*addresses: str) -> Iterator[None]:
-    """The name service has these addresses for every name."""
+    """The name service has these addresses for every name; an address is its own."""
 
-    async def getaddrinfo(_: str, port: int, **__: Any) -> list[Any]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+    async def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+        found = [host] if host[0].isdigit() else addresses
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
