@@ -41,6 +41,9 @@ class Translator(Protocol):
     def feed(self, data: bytes) -> bytes:
         """The next bytes of the body."""
 
+    def sound(self) -> bool:
+        """Whether all that came is what it should be, and ends where it may."""
+
 
 class Pipe:
     """An answer in parts on its way from a call to its caller. Without a caller, what still comes is thrown away.
@@ -78,6 +81,10 @@ class Pipe:
         while self._size > self._limit:
             self._writable.clear()
             await self._writable.wait()
+
+    def sound(self) -> bool:
+        """All of it is there: whether it is what it should be."""
+        return self._translator.sound()
 
     def end(self, call: asyncio.Task[Answer]) -> None:
         """The call is over: nothing more comes, and where it failed, that is why."""

@@ -8,16 +8,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-import aiohttp
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
 
 from gateway.budget import Budget
 from gateway.errors import BROKEN, TIMEOUT, UNREACHABLE, Refusal, Row
 from gateway.models import Answer, Call
-from gateway.upstream import KEEPALIVE_SECONDS, Upstream, open_upstream
+from gateway.upstream import Upstream, open_upstream
+from gateway.upstream.connection import Connection, Owner
+from gateway.upstream.opening import Opener, Origin
 from tests.raw import OK, Peer, RawServer, Script, raw_server, serve_ok
 from tests.waiting import until
 
@@ -190,9 +188,9 @@ async def test_bytes_that_came_while_idle_are_no_answer(upstream: Upstream) -> N
 
     async with raw_server(chatter, serve_ok) as server:
         bodies = [(await upstream.send(call_to(server.url))).body]
-        (idle,) = (protocol for idle in upstream._connector._conns.values() for protocol, _ in idle)
+        (idle,) = open_connections(upstream)
         said.set()
-        await until(lambda: idle.should_close)
+        await until(lambda: not idle.usable)
         bodies += [(await upstream.send(call_to(server.url))).body for _ in range(2)]
     assert bodies == [b"mine", b"ok", b"ok"]
 
@@ -211,27 +209,26 @@ async def test_a_connection_with_half_a_request_is_not_used_again(upstream: Upst
     assert (early.status, following.body) == (413, b"ok")
 
 
-async def test_a_server_that_never_keeps_a_connection_open_is_unreachable(
+async def test_a_server_that_speaks_before_it_is_spoken_to_is_unreachable(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Connections that speak before they are spoken to are given up after a bounded number, nothing being sent."""
-    monkeypatch.setattr("gateway.upstream.STALE_CONNECTIONS", 3)
-    checked = 0
+    """Nothing is sent on such a connection, and after two of them it is given up."""
+    open_connection = Opener.open
 
-    async def stale(*arguments: Any) -> Connection:
-        nonlocal checked
-        checked += 1
-        connection = await open_connection(*arguments)
-        assert connection.protocol is not None
-        connection.protocol.force_close()
+    async def late(opener: Opener, origin: Origin, owner: Owner) -> Connection:
+        connection = await open_connection(opener, origin, owner)
+        await until(lambda: not connection.usable)
         return connection
 
-    open_connection = upstream._open
-    monkeypatch.setattr(upstream, "_open", stale)
-    async with raw_server(serve_ok) as server:
+    async def greet(peer: Peer) -> None:
+        await peer.send(OK)
+        await peer.request()
+
+    monkeypatch.setattr(Opener, "open", late)
+    async with raw_server(greet) as server:
         refusal = await refused(upstream, call_to(server.url))
-        seen = len(server.requests)
-    assert (refusal.row, checked, seen) == (UNREACHABLE, 3, 0)
+        seen = server.connections, len(server.requests)
+    assert (refusal.row, seen) == (UNREACHABLE, (2, 0))
 
 
 async def test_a_reset_is_no_end_of_a_body(upstream: Upstream) -> None:
@@ -245,17 +242,14 @@ async def test_a_reset_is_no_end_of_a_body(upstream: Upstream) -> None:
 
     async with raw_server(cut) as server:
         call = asyncio.create_task(refused(upstream, call_to(server.url)))
-        (taken,) = await taken_connections(upstream)
-        await until(lambda: taken._payload is not None and taken._payload.total_bytes == len(b"half"))
+        await until(lambda: [each._reader.size for each in open_connections(upstream)] == [len(b"half")])
         read.set()
         assert (await call).row is BROKEN
 
 
-async def taken_connections(upstream: Upstream) -> list[ResponseHandler]:
-    """The connections that carry a call now."""
-    taken = upstream._connector._acquired
-    await until(lambda: any(isinstance(protocol, asyncio.BaseProtocol) for protocol in taken))
-    return list(taken)
+def open_connections(upstream: Upstream) -> list[Connection]:
+    """All connections, whether they carry a call or not."""
+    return [connection for pool in upstream._pools.values() for connection in pool._open]
 
 
 async def test_a_second_answer_to_one_call_reaches_nobody(upstream: Upstream) -> None:
@@ -279,12 +273,6 @@ async def test_the_pool_bounds_nothing(upstream: Upstream) -> None:
     async with raw_server(when_all_are_here) as server:
         found = await asyncio.gather(*(upstream.send(call_to(server.url)) for _ in range(200)))
     assert [answer.body for answer in found] == [b"ok"] * 200
-
-
-async def test_idle_connections_are_dropped_before_sagemaker_drops_them(upstream: Upstream) -> None:
-    """SageMaker's front door closes them after 60 s; one that dies under a request is a call of unknown outcome."""
-    assert KEEPALIVE_SECONDS <= 30
-    assert upstream._connector._keepalive_timeout == KEEPALIVE_SECONDS
 
 
 async def test_closing_the_pool_closes_its_connections() -> None:
@@ -383,7 +371,8 @@ async def test_first_byte_is_when_the_headers_came(upstream: Upstream, monkeypat
         await headers_came.wait()
         await peer.send(b"ok")
 
-    monkeypatch.setattr("gateway.upstream.perf_counter", clock)
+    monkeypatch.setattr("gateway.upstream.client.perf_counter", clock)
+    monkeypatch.setattr("gateway.upstream.reading.perf_counter", clock)
     async with raw_server(slowly) as server:
         answer = await upstream.send(call_to(server.url))
     assert (answer.first_byte, answer.body) == (10.0, b"ok")
@@ -544,38 +533,21 @@ async def test_a_call_that_is_cancelled_closes_its_connection(upstream: Upstream
 # Faults before a byte has left: it cannot have run
 
 
-class CountedConnector(aiohttp.TCPConnector):
-    """Real connections, whose attempts are counted."""
+@contextmanager
+def counted(before: Callable[[int], Awaitable[None]] | None = None) -> Iterator[list[Origin]]:
+    """The connections that are tried for; something may happen before each of them."""
+    tried: list[Origin] = []
+    open_connection = Opener.open
 
-    def __init__(self, *, resolver: AbstractResolver | None = None) -> None:
-        super().__init__(limit=0, resolver=resolver)
-        self.attempts = 0
-        self.before: Callable[[int], Awaitable[None]] | None = None
+    async def count(opener: Opener, origin: Origin, owner: Owner) -> Connection:
+        tried.append(origin)
+        if before is not None:
+            await before(len(tried))
+        return await open_connection(opener, origin, owner)
 
-    async def connect(self, *arguments: object, **named: object) -> aiohttp.connector.Connection:
-        """Count, then connect."""
-        self.attempts += 1
-        if self.before is not None:
-            await self.before(self.attempts)
-        return await super().connect(*arguments, **named)  # type: ignore[arg-type]
-
-
-class Resolver(AbstractResolver):
-    """A name service that answers with this error, or not at all."""
-
-    def __init__(self, error: OSError | None) -> None:
-        self.error = error
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Fail, or keep silent."""
-        if self.error is None:
-            await asyncio.Event().wait()
-        raise self.error or AssertionError(host, port, family)
-
-    async def close(self) -> None:
-        """Nothing is open."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Opener, "open", count)
+        yield tried
 
 
 @pytest.fixture
@@ -601,12 +573,12 @@ def deaf() -> Iterator[int]:
         yield port
 
 
-async def unreachable(call: Call, resolver: AbstractResolver | None = None) -> tuple[Row, int]:
+async def unreachable(call: Call) -> tuple[Row, int]:
     """The refusal, and how often it was tried to connect."""
-    connector = CountedConnector(resolver=resolver)
-    async with connector:
-        refusal = await refused(Upstream(connector, "test", Budget()), call)
-        return refusal.row, connector.attempts
+    with counted() as tried:
+        async with open_upstream("test", Budget()) as upstream:
+            refusal = await refused(upstream, call)
+    return refusal.row, len(tried)
 
 
 async def test_a_refused_connection_is_tried_twice(refusing: int) -> None:
@@ -614,29 +586,25 @@ async def test_a_refused_connection_is_tried_twice(refusing: int) -> None:
     assert await unreachable(call_to(f"http://127.0.0.1:{refusing}")) == (UNREACHABLE, 2)
 
 
-async def test_the_second_attempt_serves() -> None:
+async def test_the_second_attempt_serves(upstream: Upstream) -> None:
     """The caller notices nothing of the first."""
-    connector = CountedConnector()
-    async with raw_server(serve_ok) as server, connector:
 
-        async def fail_once(attempt: int) -> None:
-            if attempt == 1:
-                raise aiohttp.ClientConnectionError
+    async def fail_once(attempt: int) -> None:
+        if attempt == 1:
+            raise ConnectionRefusedError
 
-        connector.before = fail_once
-        assert (await Upstream(connector, "test", Budget()).send(call_to(server.url))).body == b"ok"
-        assert (connector.attempts, len(server.requests)) == (2, 1)
+    async with raw_server(serve_ok) as server:
+        with counted(before=fail_once) as tried:
+            assert (await upstream.send(call_to(server.url))).body == b"ok"
+        assert (len(tried), len(server.requests)) == (2, 1)
 
 
-async def test_second_attempts_are_a_tenth_of_the_calls(refusing: int) -> None:
+async def test_second_attempts_are_a_tenth_of_the_calls(upstream: Upstream, refusing: int) -> None:
     """Where nothing can be reached: 10 that were saved up, and then one for every ten calls."""
-    connector = CountedConnector()
-    async with connector:
-        upstream = Upstream(connector, "test", Budget())
+    with counted() as tried:
         for _ in range(60):
-            with pytest.raises(Refusal):
-                await upstream.send(call_to(f"http://127.0.0.1:{refusing}"))
-        assert 60 + 14 <= connector.attempts <= 60 + 16
+            await refused(upstream, call_to(f"http://127.0.0.1:{refusing}"))
+    assert 60 + 14 <= len(tried) <= 60 + 16
 
 
 async def test_a_connection_that_is_not_completed_in_time_is_unreachable() -> None:
@@ -653,10 +621,19 @@ async def test_a_connection_that_takes_the_whole_time_of_the_call_is_unreachable
 
 
 @pytest.mark.parametrize(("error", "connect_seconds"), [(socket.gaierror(-2, "unknown"), 5), (None, 0.05)])
-async def test_a_name_that_does_not_resolve_is_unreachable(error: OSError | None, connect_seconds: float) -> None:
+async def test_a_name_that_does_not_resolve_is_unreachable(
+    monkeypatch: pytest.MonkeyPatch, error: OSError | None, connect_seconds: float
+) -> None:
     """Unknown, or the name service is silent."""
+
+    async def getaddrinfo(*_: Any, **__: Any) -> None:
+        if error is None:
+            await asyncio.Event().wait()
+        raise error or AssertionError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
     call = replace(call_to("http://models.example"), connect_seconds=connect_seconds)
-    assert await unreachable(call, Resolver(error)) == (UNREACHABLE, 2)
+    assert await unreachable(call) == (UNREACHABLE, 2)
 
 
 async def test_a_failed_tls_handshake_is_unreachable() -> None:

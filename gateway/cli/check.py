@@ -1,8 +1,9 @@
 """`check` and `schema`: what a config means, or all that is wrong with it; and what a config may be."""
 
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -19,6 +20,7 @@ from gateway.tls import TlsError
 PIPE_WIDTH = 10_000
 """Columns where the output goes to no terminal: each row stays on one line, for grep. A terminal's own width folds."""
 
+PROXIES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 CHAIN = "the AWS chain"
 """Who signs where an endpoint names neither profile nor role."""
 
@@ -46,7 +48,7 @@ def check(path: Path) -> None:
             console.print()
             console.print(table)
     console.print()
-    for note in notes(config):
+    for note in (*notes(config), *_proxies()):
         console.print(f"note: {note}", soft_wrap=True)
 
 
@@ -110,6 +112,12 @@ def _callers(keys: Keys | None) -> Table:
 
 def _invocations(name: str) -> str:
     return f"/endpoints/{name}/invocations"
+
+
+def _proxies() -> Iterator[str]:
+    for name in PROXIES:
+        if os.environ.get(name):
+            yield f"{name}: it is set here, but calls never go by a proxy: SageMaker has to be reached without"
 
 
 def _endpoints(config: Config) -> Table:

@@ -94,6 +94,10 @@ class Parts:
         # The blank line ends an event in which the model may have failed.
         return b"\n\nevent: error\ndata: " + json.dumps(told).encode() + b"\n\n"
 
+    def sound(self) -> bool:
+        """Whether there were only whole frames so far."""
+        return not self._garbled and not self._decoder.pending
+
     def end(self) -> None:
         """Say that all of it has come.
 

@@ -97,6 +97,17 @@ def test_a_good_config_is_explained(tmp_path: Path) -> None:
     assert not [row for row in rows if row.startswith("note:")]
 
 
+def test_a_proxy_of_the_environment_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other programs would go by it; calls do not, and whoever counts on it learns so before the first of them."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+
+    result = check_text(tmp_path, GOOD)
+
+    (note,) = [line for line in result.stdout.splitlines() if line.startswith("note:")]
+    assert "HTTPS_PROXY" in note
+    assert "proxy.example" not in note
+
+
 def test_a_route_goes_before_an_endpoint_of_its_name(tmp_path: Path) -> None:
     """A path is listed once, for the route that answers it."""
     text = GOOD.replace("  classify:\n    path: /predict\n", "  resnet:\n")

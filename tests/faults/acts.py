@@ -5,12 +5,12 @@ import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
-import aiohttp
 import pytest
 
 from gateway.emulator import Emulator, EmulatorSettings
+from gateway.upstream.connection import Connection, Owner
+from gateway.upstream.opening import Opener, Origin
 from tests.faults.crowd import STREAM, Call
 from tests.faults.far_end import PIECE, PIECES
 from tests.faults.row import ENDPOINT, NOTHING, Outcome, Row
@@ -252,15 +252,15 @@ async def resize(row: Row) -> Outcome:
 
 
 @contextmanager
-def _counted_connections() -> Iterator[list[object]]:
+def _counted_connections() -> Iterator[list[Origin]]:
     """The connections that are tried for."""
-    tried: list[object] = []
-    connect = aiohttp.TCPConnector.connect
+    tried: list[Origin] = []
+    open_connection = Opener.open
 
-    async def counted(connector: aiohttp.TCPConnector, request: Any, *arguments: Any) -> Any:
-        tried.append(request)
-        return await connect(connector, request, *arguments)
+    async def counted(opener: Opener, origin: Origin, owner: Owner) -> Connection:
+        tried.append(origin)
+        return await open_connection(opener, origin, owner)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(aiohttp.TCPConnector, "connect", counted)
+        patch.setattr(Opener, "open", counted)
         yield tried

@@ -12,13 +12,13 @@ from socket import gaierror
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import aiohttp.connector
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway import reply
+from gateway.upstream import client
 
 NAME = "models.test"
 """A host name that only our name service knows."""
@@ -60,7 +60,7 @@ def contexts() -> Contexts:
 def trusting_us() -> Iterator[None]:
     """The gateway's connections trust our certificate."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", contexts().client)
+        patch.setattr(client, "default_context", lambda: contexts().client)
         yield
 
 

@@ -1,0 +1,196 @@
+"""One connection to SageMaker: it carries a call and its answer, then the next; and it says itself when it is over."""
+
+import asyncio
+import socket
+from contextlib import suppress
+from typing import Protocol, cast
+
+from gateway.models import Answer, Call
+from gateway.upstream.reading import Reader, WireError
+
+READ_BUFFER_BYTES = 256 * 1024
+"""How much of a stream may wait for its reader; then no more is read."""
+
+COPIED_BYTES = 16 * 1024
+"""Up to this size a body is copied behind the head: cheaper than a second buffer on the way to the socket."""
+
+
+class Owner(Protocol):
+    """Who is told of a connection's beginning and end."""
+
+    def opened(self, connection: "Connection") -> None:
+        """It is open."""
+
+    def lost(self, connection: "Connection") -> None:
+        """It is closed; said once, after `opened`."""
+
+
+class Connection(asyncio.Protocol):
+    """Idle, or busy with one call: from `begin` until its answer is whole, or there will be none.
+
+    Args:
+        owner: is told of its beginning and end.
+    """
+
+    __slots__ = ("_busy", "_failure", "_loop", "_owner", "_paused", "_reader", "_transport", "_waiter", "_wakeful")
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._reader = Reader()
+        self._transport: asyncio.Transport
+        self._busy = False
+        self._paused = False
+        self._wakeful = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: WireError | TimeoutError | None = None
+
+    # What a call does with it
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can take a call: it is open, and nothing was said on it since its last answer."""
+        return not self._busy and not self._transport.is_closing()
+
+    @property
+    def reusable(self) -> bool:
+        """Whether it can take another call after this one."""
+        # An answer may come early: the next call would queue behind the rest of this body.
+        return self._reader.reusable and self.usable and not self._transport.get_write_buffer_size()
+
+    def begin(self, head: bytes, call: Call, *, by_parts: bool) -> asyncio.Future[None]:
+        """Send a request; the connection has to be `usable`.
+
+        Args:
+            head: its line and headers.
+            call: its body, and what is taken as its answer.
+            by_parts: whether the body of a 200 is wanted as it comes.
+
+        Returns:
+            Done when the answer is whole, or will not be; or, where it is wanted in parts, when there are news of it.
+        """
+        self._busy = True
+        self._wakeful = by_parts
+        self._reader.begin(call.response_headers, call.max_response_bytes, by_parts=by_parts)
+        self._waiter = waiter = self._loop.create_future()
+        if len(call.body) <= COPIED_BYTES:
+            self._transport.write(head + call.body)
+        else:
+            self._transport.writelines((head, call.body))
+        return waiter
+
+    def answer(self, started: float) -> Answer:
+        """The answer: whole once it is, and the head alone of one that comes in parts.
+
+        Raises:
+            WireError: there is none.
+            TimeoutError: there was none in time.
+        """
+        reader = self._reader
+        if self._failure is not None and not reader.parted:
+            raise self._failure
+        return Answer(reader.status, reader.headers, b"" if reader.parted else reader.take(), reader.at - started)
+
+    async def head(self) -> bool:
+        """Wait for the head of an answer; whether its body comes in parts. Else it is whole by then, or will not be."""
+        reader = self._reader
+        while not (reader.parted or reader.done or self._failure):
+            await self._news()
+        return reader.parted
+
+    async def read(self) -> bytes:
+        """The next part of the body; empty at its end.
+
+        Raises:
+            WireError: it will not be whole. All that came before has been handed out.
+        """
+        while True:
+            part = self._reader.take()
+            if part:
+                self._go_on()
+                return part
+            if self._failure is not None:
+                raise self._failure
+            if self._reader.done:
+                return b""
+            await self._news()
+
+    def give_up(self) -> None:
+        """Take that the time is up."""
+        self._fail(TimeoutError())
+
+    def abort(self) -> None:
+        """Close it at once. What is left of a request is not sent: a part of one runs no model."""
+        self._transport.abort()
+
+    # What the loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not derived from asyncio's
+        wire = transport.get_extra_info("socket")
+        with suppress(OSError):  # closed already
+            wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._owner.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Something came."""
+        if not self._busy:
+            self.abort()  # unasked: what comes next would be the answer to something else
+            return
+        reader = self._reader
+        try:
+            reader.feed(data)
+        except WireError as error:
+            self._fail(error)
+            return
+        if reader.done:
+            self._busy = False
+            self._wake()
+        elif self._wakeful:
+            if reader.parted and reader.size > READ_BUFFER_BYTES:
+                self._paused = True
+                self._transport.pause_reading()
+            self._wake()
+
+    def eof_received(self) -> None:
+        """The other side says no more. It closes with that."""
+        if self._busy:
+            try:
+                self._reader.end()
+            except WireError as error:
+                self._fail(error)
+            else:
+                self._busy = False
+                self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is closed. One that ends without `eof_received` was cut."""
+        self._fail(WireError("it was closed" if exc is None else type(exc).__name__))
+        self._reader.close()
+        self._owner.lost(self)
+
+    # State
+
+    def _fail(self, failure: WireError | TimeoutError) -> None:
+        """There will be no whole answer."""
+        if self._busy:
+            self._busy = False
+            self._failure = failure
+            self._transport.abort()
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _news(self) -> None:
+        if self._waiter is None or self._waiter.done():
+            self._waiter = self._loop.create_future()
+        await self._waiter
+
+    def _go_on(self) -> None:
+        if self._paused:
+            self._paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()

@@ -1,0 +1,184 @@
+"""One connection: busy, idle or over; and an end that is a cut is never taken for the end of an answer."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from gateway.upstream.connection import COPIED_BYTES, Connection
+from gateway.upstream.reading import WireError
+from tests.upstream.calls import call_to
+from tests.waiting import until
+
+HEAD = b"POST / HTTP/1.1\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@dataclass
+class Diary:
+    """Who is told of a connection.
+
+    Attributes:
+        told: what.
+    """
+
+    told: list[str] = field(default_factory=list)
+
+    def opened(self, connection: Connection) -> None:
+        """Its beginning."""
+        assert connection.usable
+        self.told.append("opened")
+
+    def lost(self, connection: Connection) -> None:
+        """Its end."""
+        assert not connection.usable
+        self.told.append("lost")
+
+
+@dataclass
+class Far:
+    """The other end.
+
+    Attributes:
+        reader: what came.
+        writer: what goes.
+    """
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        """Send."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+
+@asynccontextmanager
+async def connected(diary: Diary) -> AsyncIterator[tuple[Connection, Far]]:
+    """A connection, and its other end."""
+    near, far = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=far)
+    transport, connection = await asyncio.get_running_loop().create_connection(lambda: Connection(diary), sock=near)
+    try:
+        yield connection, Far(reader, writer)
+    finally:
+        transport.abort()
+        writer.close()
+        await until(lambda: "lost" in diary.told)
+
+
+async def test_it_is_idle_then_busy_then_idle() -> None:
+    """A call is begun on an idle one only; while it is busy it takes none, and after the answer it takes the next."""
+    diary = Diary()
+    async with connected(diary) as (connection, far):
+        states = [(connection.usable, diary.told == ["opened"])]
+        for _ in range(2):
+            ended = connection.begin(HEAD, call_to("http://x", b"body"), by_parts=False)
+            states.append((connection.usable, ended.done()))
+            assert await far.reader.readexactly(len(HEAD) + 4) == HEAD + b"body"
+            await far.send(OK)
+            await ended
+            states.append((connection.usable, connection.reusable))
+            assert connection.answer(0).body == b"ok"
+
+    assert states == [(True, True), (False, False), (True, True), (False, False), (True, True)]
+    assert diary.told == ["opened", "lost"]
+
+
+@pytest.mark.parametrize("size", [0, 1, COPIED_BYTES, COPIED_BYTES + 1, 10 * COPIED_BYTES])
+async def test_head_and_body_leave_in_order(size: int) -> None:
+    """Copied together or not."""
+    body = bytes(number % 251 for number in range(size))
+    async with connected(Diary()) as (connection, far):
+        connection.begin(HEAD, call_to("http://x", body), by_parts=False)
+        assert await far.reader.readexactly(len(HEAD) + size) == HEAD + body
+
+
+async def test_the_answer_is_there_in_the_turn_of_its_last_byte() -> None:
+    """Whoever waits goes on with the next turn of the loop: nothing is handed from task to task."""
+    async with connected(Diary()) as (connection, _):
+        ended = connection.begin(HEAD, call_to("http://x"), by_parts=False)
+        connection.data_received(OK[:-1])
+        assert not ended.done()
+        connection.data_received(OK[-1:])
+        assert ended.done()
+        assert connection.usable
+
+
+async def test_an_idle_one_that_the_far_end_closes_is_over_at_once() -> None:
+    """It says so itself, before anybody wants to use it."""
+    diary = Diary()
+    async with connected(diary) as (connection, far):
+        far.writer.close()
+        await until(lambda: diary.told == ["opened", "lost"])
+        assert not connection.usable
+
+
+async def test_an_idle_one_on_which_something_comes_is_closed() -> None:
+    """Even line ends: nobody asked."""
+    diary = Diary()
+    async with connected(diary) as (connection, far):
+        await far.send(b"\r\n")
+        await until(lambda: not connection.usable)
+        assert await far.reader.read() == b""
+    assert diary.told == ["opened", "lost"]
+
+
+async def test_what_comes_between_an_answer_and_the_next_call_ends_it() -> None:
+    """In the turn in which the answer is taken, too."""
+    async with connected(Diary()) as (connection, _):
+        connection.begin(HEAD, call_to("http://x"), by_parts=False)
+        connection.data_received(OK)
+        connection.data_received(OK)
+        assert (connection.answer(0).body, connection.usable, connection.reusable) == (b"ok", False, False)
+
+
+async def test_a_bug_is_told_and_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of ours while an answer is read reaches whoever looks after the loop; the call is broken."""
+    told: list[BaseException | None] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context.get("exception")))
+    monkeypatch.setattr("gateway.upstream.reading.perf_counter", lambda: 1 / 0)
+    async with connected(Diary()) as (connection, far):
+        ended = connection.begin(HEAD, call_to("http://x"), by_parts=False)
+        await far.send(OK)
+        await ended
+        with pytest.raises(WireError):
+            connection.answer(0)
+    (error,) = told
+    assert error is not None
+    assert isinstance(error.__context__, ZeroDivisionError)
+
+
+async def test_in_time_or_too_late_but_not_both() -> None:
+    """Whichever comes first of the last byte and the end of the call's time, the other changes nothing."""
+    async with connected(Diary()) as (connection, _):
+        connection.begin(HEAD, call_to("http://x"), by_parts=False)
+        connection.data_received(OK)
+        connection.give_up()
+        assert (connection.answer(0).body, connection.reusable) == (b"ok", True)
+
+        connection.begin(HEAD, call_to("http://x"), by_parts=False)
+        connection.give_up()
+        connection.data_received(OK)
+        assert (connection.usable, connection.reusable) == (False, False)
+        with pytest.raises(TimeoutError):
+            connection.answer(0)
+
+
+async def test_a_body_may_end_with_the_connection_but_not_by_a_cut() -> None:
+    """The far end says that no more comes: whole. It is gone without a word: broken."""
+    for is_said in (True, False):
+        async with connected(Diary()) as (connection, _):
+            connection.begin(HEAD, call_to("http://x"), by_parts=False)
+            connection.data_received(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+            if is_said:
+                connection.eof_received()
+                assert (connection.answer(0).body, connection.reusable) == (b"half", False)
+            else:
+                connection._transport.abort()
+                await until(lambda connection=connection: connection._failure is not None)  # type: ignore[misc]
+                with pytest.raises(WireError):
+                    connection.answer(0)
