@@ -81,7 +81,7 @@ async def test_what_is_shown_may_lag_behind() -> None:
         http() as session,
     ):
         url = f"{emulator.url}/_emulator/endpoints/seed/scale"
-        async with session.post(url, json={"instances": 2, "describe_delay_seconds": 0.3}) as reply:
+        async with session.post(url, json={"instances": 2, "describe_delay_seconds": 1.5}) as reply:
             assert reply.status == 202
         await until(lambda: len(emulator.counters("seed").instances) == 2)
         assert await described(control) == ("Updating", 1, 2)
