@@ -5,24 +5,22 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from ssl import SSLContext
 from typing import TypeAlias
 
-from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from structlog.typing import FilteringBoundLogger
 
 from gateway import __version__
 from gateway.access import Access
-from gateway.admin import Admin, Check, Handler
+from gateway.admin import Admin, Check
 from gateway.assembly import Assembly, AssemblyError, open_assembly
 from gateway.budget import Budget
 from gateway.buffers import Buffers
-from gateway.config import Config, Listen
-from gateway.config.rules import OPS_PATHS, RELOAD_PATH, is_loopback
+from gateway.config import Config
+from gateway.config.rules import is_loopback
 from gateway.endpoint import Endpoint
 from gateway.limiter import Limiter
-from gateway.listener import limits_of, open_listener
+from gateway.listening import AddressError, Listening, open_listening
 from gateway.log import access_log
 from gateway.metrics import Metrics
 from gateway.models import Record, Reloaded
@@ -165,9 +163,10 @@ async def open_gateway(
             version=__version__,
             reload=reloader.reload if _is_for_operators(config) else None,
         )
-        async with _listen(config, access, hooks, proxy, admin) as (url, admin_url):
+        async with _open_listening(config, access, hooks, proxy, admin) as listening:
+            metrics.watch(listening.connections)
             try:
-                yield Gateway(url, admin_url, roster, access, assembly, reloader, log, readiness)
+                yield Gateway(listening.url, listening.admin_url, roster, access, assembly, reloader, log, readiness)
             finally:
                 parting.close()
 
@@ -248,53 +247,14 @@ async def _open_assembly(config: Config, log: FilteringBoundLogger) -> AsyncIter
 
 
 @asynccontextmanager
-async def _listen(
+async def _open_listening(
     config: Config, access: Access, hooks: Hooks, proxy: Proxy, admin: Admin
-) -> AsyncIterator[tuple[str, str]]:
-    """Open listeners: the URL of callers, and that of operators."""
-
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        handler = admin.handle if request.rel_url.raw_path in (*OPS_PATHS, RELOAD_PATH) else proxy.handle
-        return await handler(request)
-
-    listen, port = config.listen, config.admin.port
-    if port is None:
-        async with _listener(
-            handle, hooks, listen, "listen", host=listen.host, port=listen.port, context=access.context
-        ) as url:
-            yield url, url
-    else:
-        host = config.admin.host or listen.host
-        async with (
-            _listener(admin.handle, hooks, listen, "admin", host=host, port=port, context=None) as admin_url,
-            _listener(
-                proxy.handle, hooks, listen, "listen", host=listen.host, port=listen.port, context=access.context
-            ) as url,
-        ):
-            yield url, admin_url
-
-
-@asynccontextmanager
-async def _listener(
-    handler: Handler, hooks: Hooks, listen: Listen, group: str, *, host: str, port: int, context: SSLContext | None
-) -> AsyncIterator[str]:
-    """One open listener, whose address the config has in a group of that name; its URL."""
+) -> AsyncIterator[Listening]:
+    """The listeners, or why there cannot be any."""
     async with AsyncExitStack() as stack:
+        opening = open_listening(config, proxy, admin, context=access.context, hooks=hooks, last_seconds=LAST_SECONDS)
         try:
-            listener = await stack.enter_async_context(
-                open_listener(
-                    handler,
-                    host=host,
-                    port=port,
-                    context=context,
-                    hooks=hooks,
-                    limits=limits_of(listen),
-                    last_seconds=LAST_SECONDS,
-                )
-            )
-        except OSError as error:
-            raise StartError(
-                f"cannot listen on {host}:{port}: {error.strerror or error}; "
-                f"free the address, or change {group}.host or {group}.port"
-            ) from error
-        yield listener.url
+            listening = await stack.enter_async_context(opening)
+        except AddressError as error:
+            raise StartError(str(error)) from error
+        yield listening

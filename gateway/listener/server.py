@@ -15,9 +15,9 @@ from yarl import URL
 
 from gateway.errors import PROXY_NAME, Refusal
 from gateway.listener.connection import Connection
-from gateway.listener.limits import Connections, Crowd, Limits
+from gateway.listener.limits import Crowd, Limits
 from gateway.listener.strict import Request, check
-from gateway.models import Record
+from gateway.models import Connections, Record
 from gateway.visit import Visit
 
 BACKLOG = 4096
