@@ -35,15 +35,13 @@ async def read_body(request: web.BaseRequest, *, limit: int, seconds: float, mem
             before a byte is read.
     """
     length = request.content_length
-    if length is not None and length > limit:
-        raise _too_large(limit)
     if length is not None:
+        check_size(length, limit)
         memory.announce(length)
     content = request.content
     if content.is_eof() and content.exception() is None:
         body = content.read_nowait()
-        if len(body) > limit:
-            raise _too_large(limit)
+        check_size(len(body), limit)
         memory.grow(len(body))
         return body, sha256(body).hexdigest()
     try:
@@ -68,8 +66,7 @@ async def _read(content: StreamReader, limit: int, memory: Memory) -> tuple[byte
     size = 0
     while chunk := await content.readany():
         size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
+        check_size(size, limit)
         memory.grow(len(chunk))
         # Hashed as it comes: a large body in one go would hold up every other caller for milliseconds.
         digest.update(chunk)
@@ -77,5 +74,11 @@ async def _read(content: StreamReader, limit: int, memory: Memory) -> tuple[byte
     return b"".join(chunks), digest.hexdigest()
 
 
-def _too_large(limit: int) -> Refusal:
-    return Refusal(TOO_LARGE, f"The body is longer than {limit} bytes, the most that this endpoint takes.")
+def check_size(size: int, limit: int) -> None:
+    """Return where a body is not too long.
+
+    Raises:
+        Refusal: it is.
+    """
+    if size > limit:
+        raise Refusal(TOO_LARGE, f"The body is longer than {limit} bytes, the most that this endpoint takes.")

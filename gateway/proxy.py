@@ -13,9 +13,9 @@ from gateway import errors, reply
 from gateway.admission import Admission
 from gateway.asked import read_headers
 from gateway.balance import Balance
-from gateway.body import read_body
+from gateway.body import check_size, read_body
 from gateway.buffers import Buffers, Reservation
-from gateway.callers import Callers
+from gateway.callers import Caller, Callers
 from gateway.dispatch import Attempt, Dispatcher, Order, Stream
 from gateway.endpoint import Endpoint
 from gateway.errors import Refusal, failed, leaving, stopped
@@ -123,7 +123,10 @@ class Proxy:
 
     async def _serve(self, request: web.BaseRequest, visit: Visit) -> Answer:
         caller = self._callers.identify(request.headers)  # before routes: strangers are not told which there are
-        visit.caller = caller.name if caller.proven else None
+        content = None
+        if not caller.proven:
+            content = await self._read(request, visit, caller, self._places.router.max_body_bytes)
+        visit.caller = caller.name
         places = self._places
         match = _route(places.router, request)
         visit.endpoint, visit.operation = match.endpoints[0], match.operation.name
@@ -135,25 +138,25 @@ class Proxy:
         # Who asks before sending a body is told before, where it is certain; a retry may have a place.
         if "Expect" in request.headers and asked.invocation_id is None:
             Admission(match, places.endpoints, self._balances[match.route], self._roster).check()
-        visit.memory = memory = Reservation(self._buffers)
-        with self._roster.reading():
-            body, digest = await read_body(
-                request,
-                limit=match.max_body_bytes,
-                seconds=self._body_seconds,
-                memory=memory,
-            )
-        visit.bytes_in = len(body)
-        caller.check_signature(
-            method=request.method, target=request.raw_path, headers=request.headers, body_sha256=digest
-        )
-        visit.caller = caller.name
+        body, digest = content or await self._read(request, visit, caller, match.max_body_bytes)
+        check_size(len(body), match.max_body_bytes)
         make = partial(self._make, request, visit, Order(match, asked, body, digest), places.endpoints)
         if not self._join_retries or asked.invocation_id is None or match.operation.streams:
             return await make()
         wanted = match.route, match.operation.name, digest, tuple(asked.headers), asked.patience
         key = asked.invocation_id, caller.name, *wanted
         return await self._flights.fly(key, visit, make)
+
+    async def _read(self, request: web.BaseRequest, visit: Visit, caller: Caller, max_bytes: int) -> tuple[bytes, str]:
+        """The body and its digest; a caller who has signed is proven by them."""
+        visit.memory = memory = Reservation(self._buffers)
+        with self._roster.reading():
+            body, digest = await read_body(request, limit=max_bytes, seconds=self._body_seconds, memory=memory)
+        visit.bytes_in = len(body)
+        caller.check_signature(
+            method=request.method, target=request.raw_path, headers=request.headers, body_sha256=digest
+        )
+        return body, digest
 
     async def _make(
         self,
