@@ -6,7 +6,8 @@ The map, in the order in which a request meets the rooms; `proxy` is the story, 
 * `app`: introduces the parts to each other, opens and closes them in order
 * `assembly`: puts the endpoints of the config together; `endpoint`: all that is known of one; `holdings`: what is open
 * `reload`: the next config in place of this one; `parting`: endpoints that have left it, until their calls are over
-* `listener`: where callers connect: what of HTTP is let in, and how many, how slow and how large it may be
+* `listener`: where callers connect: what of HTTP is let in, and how many, how slow and how large it may be;
+  `listening`: which addresses that is
 * `request`: a caller's request, as aiohttp has it, but for how it is answered
 * `proxy`: the data path: route, read the body, admit, call, answer, record
 * `callers`: who calls, and whether they may; `access`: their keys and our certificate, read anew on demand; `tls`: it

@@ -1,15 +1,13 @@
 """Introduces the parts to each other, opens and closes them in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from ssl import SSLContext
 from typing import TypeAlias
 
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
-from aiohttp.web import StreamResponse
 from structlog.typing import FilteringBoundLogger
 
 from gateway import __version__
@@ -18,18 +16,17 @@ from gateway.admin import Admin, Check
 from gateway.assembly import Assembly, AssemblyError, open_assembly
 from gateway.budget import Budget
 from gateway.buffers import Buffers
-from gateway.config import Config, Listen
-from gateway.config.rules import OPS_PATHS, RELOAD_PATH, is_loopback
+from gateway.config import Config
+from gateway.config.rules import is_loopback
 from gateway.endpoint import Endpoint
 from gateway.limiter import Limiter
-from gateway.listener import Handler, limits_of, open_listener
+from gateway.listening import AddressError, Listening, open_listening
 from gateway.log import access_log
 from gateway.metrics import Metrics
 from gateway.models import Record, Reloaded
 from gateway.parting import Parting
 from gateway.proxy import Proxy
 from gateway.reload import Reloader
-from gateway.request import Request, Sent
 from gateway.roster import Roster
 from gateway.router import Router
 from gateway.sagemaker.identities import problem_of
@@ -166,9 +163,10 @@ async def open_gateway(
             version=__version__,
             reload=reloader.reload if _is_for_operators(config) else None,
         )
-        async with _listen(config, access, hooks, proxy, admin) as (url, admin_url):
+        async with _open_listening(config, access, hooks, proxy, admin) as listening:
+            metrics.watch(listening.connections)
             try:
-                yield Gateway(url, admin_url, roster, access, assembly, reloader, log, readiness)
+                yield Gateway(listening.url, listening.admin_url, roster, access, assembly, reloader, log, readiness)
             finally:
                 parting.close()
 
@@ -249,53 +247,14 @@ async def _open_assembly(config: Config, log: FilteringBoundLogger) -> AsyncIter
 
 
 @asynccontextmanager
-async def _listen(
+async def _open_listening(
     config: Config, access: Access, hooks: Hooks, proxy: Proxy, admin: Admin
-) -> AsyncIterator[tuple[str, str]]:
-    """Open listeners: the URL of callers, and that of operators."""
-
-    def handle(request: Request) -> Awaitable[StreamResponse | Sent]:
-        return admin.handle(request) if request.rel_url.raw_path in ops_paths else proxy.handle(request)
-
-    ops_paths = frozenset((*OPS_PATHS, RELOAD_PATH))
-    listen, port = config.listen, config.admin.port
-    if port is None:
-        async with _listener(
-            handle, hooks, listen, "listen", host=listen.host, port=listen.port, context=access.context
-        ) as url:
-            yield url, url
-    else:
-        host = config.admin.host or listen.host
-        async with (
-            _listener(admin.handle, hooks, listen, "admin", host=host, port=port, context=None) as admin_url,
-            _listener(
-                proxy.handle, hooks, listen, "listen", host=listen.host, port=listen.port, context=access.context
-            ) as url,
-        ):
-            yield url, admin_url
-
-
-@asynccontextmanager
-async def _listener(
-    handler: Handler, hooks: Hooks, listen: Listen, group: str, *, host: str, port: int, context: SSLContext | None
-) -> AsyncIterator[str]:
-    """One open listener, whose address the config has in a group of that name; its URL."""
+) -> AsyncIterator[Listening]:
+    """The listeners, or why there cannot be any."""
     async with AsyncExitStack() as stack:
+        opening = open_listening(config, proxy, admin, context=access.context, hooks=hooks, last_seconds=LAST_SECONDS)
         try:
-            listener = await stack.enter_async_context(
-                open_listener(
-                    handler,
-                    host=host,
-                    port=port,
-                    context=context,
-                    hooks=hooks,
-                    limits=limits_of(listen),
-                    last_seconds=LAST_SECONDS,
-                )
-            )
-        except OSError as error:
-            raise StartError(
-                f"cannot listen on {host}:{port}: {error.strerror or error}; "
-                f"free the address, or change {group}.host or {group}.port"
-            ) from error
-        yield listener.url
+            listening = await stack.enter_async_context(opening)
+        except AddressError as error:
+            raise StartError(str(error)) from error
+        yield listening

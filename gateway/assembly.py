@@ -122,7 +122,14 @@ class Assembly:
         }
         followings = await hold(
             {
-                fleet: partial(open_following, fleet, clients[fleet.place], endpoints[name].health, self._log)
+                fleet: partial(
+                    open_following,
+                    fleet,
+                    clients[fleet.place],
+                    sources[fleet.place.chain],
+                    endpoints[name].health,
+                    self._log,
+                )
                 for name, fleet in fleets.items()
             },
             at_once=AT_ONCE,

@@ -36,8 +36,7 @@ def body_at_hand(request: web.BaseRequest, *, limit: int, memory: Memory) -> tup
     if not content.is_eof() or content.exception() is not None:
         return None
     body = content.read_nowait()
-    if len(body) > limit:
-        raise _too_large(limit)
+    check_size(len(body), limit)
     memory.grow(len(body))
     return body, sha256(body).hexdigest()
 
@@ -56,9 +55,8 @@ async def read_body(request: web.BaseRequest, *, limit: int, seconds: float, mem
             before a byte is read.
     """
     content, length = request.content, request.content_length
-    if length is not None and length > limit:
-        raise _too_large(limit)
     if length is not None:
+        check_size(length, limit)
         memory.announce(length)
     try:
         async with asyncio.timeout(seconds):
@@ -82,8 +80,7 @@ async def _read(content: StreamReader, limit: int, memory: Memory) -> tuple[byte
     size = 0
     while chunk := await content.readany():
         size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
+        check_size(size, limit)
         memory.grow(len(chunk))
         # Hashed as it comes: a large body in one go would hold up every other caller for milliseconds.
         digest.update(chunk)
@@ -91,5 +88,11 @@ async def _read(content: StreamReader, limit: int, memory: Memory) -> tuple[byte
     return b"".join(chunks), digest.hexdigest()
 
 
-def _too_large(limit: int) -> Refusal:
-    return Refusal(TOO_LARGE, f"The body is longer than {limit} bytes, the most that this endpoint takes.")
+def check_size(size: int, limit: int) -> None:
+    """Return where a body is not too long.
+
+    Raises:
+        Refusal: it is.
+    """
+    if size > limit:
+        raise Refusal(TOO_LARGE, f"The body is longer than {limit} bytes, the most that this endpoint takes.")

@@ -12,7 +12,7 @@ from gateway.errors import DENIED, Refusal
 from gateway.sagemaker.verifying import ALGORITHM, Claim, ClaimError, is_signed, read_claim
 
 _WAYS = "Authorization: Bearer KEY, x-api-key: KEY, or a signature of AWS with a key pair of the gateway's"
-_STRANGER = "The access key is not known to this gateway, or may not be used for this route."
+_STRANGER = "The access key is not known to this gateway: it is mistyped, or was replaced."
 _MISMATCH = (
     "The signature does not match the request: it was made with another secret, or something has changed on the way."
 )
@@ -36,11 +36,10 @@ class Caller:
         """Return where the key may be used for a route, or for an endpoint called directly.
 
         Raises:
-            Refusal: it may not. Who has proven nothing yet is not told what a key may be used for.
+            Refusal: it may not. This is only for a caller who is proven: a signature is checked before.
         """
         if self._key is not None and not self._key.opens(route):
-            told = f"The key of {self.name} may not be used for {route}." if self.proven else _STRANGER
-            raise Refusal(DENIED, told)
+            raise Refusal(DENIED, f"The key of {self.name} may not be used for {route}.")
 
     def check_signature(self, *, method: str, target: str, headers: MultiMapping[str], body_sha256: str) -> None:
         """Return where nothing was signed, or this very request was.

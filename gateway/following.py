@@ -1,7 +1,7 @@
 """A follower for one fleet, and the valve between it and its endpoint."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,7 +11,10 @@ from structlog.typing import FilteringBoundLogger
 from gateway.capacity import Follower, Resizable, follow
 from gateway.config import Config
 from gateway.config import Endpoint as EndpointSettings
-from gateway.sagemaker.control import PERMANENT, describe
+from gateway.errors import Refusal
+from gateway.sagemaker.control import PERMANENT, RefusedKeysError, describe
+from gateway.sagemaker.control import Fleet as Described
+from gateway.sagemaker.credentials import CredentialSource
 from gateway.sagemaker.hosts import HostKind
 from gateway.sagemaker.identities import Chain
 
@@ -97,13 +100,13 @@ def fleet_of(config: Config, name: str, chain: Chain, kind: HostKind) -> Fleet:
 
 @asynccontextmanager
 async def open_following(
-    fleet: Fleet, client: Any, health: Resizable, log: FilteringBoundLogger
+    fleet: Fleet, client: Any, credentials: CredentialSource, health: Resizable, log: FilteringBoundLogger
 ) -> AsyncIterator[tuple[Follower, Valve]]:
     """A follower that has read its fleet once, and follows it until the end."""
-    valve, parts = Valve(health), {"variant": fleet.variant, "inference_component": fleet.inference_component}
+    valve = Valve(health)
     follower = Follower(
         fleet.key,
-        read=partial(describe, client, fleet.name, **parts),
+        read=partial(_read, fleet, client, credentials),
         permanent=PERMANENT,
         limiter=valve,
         concurrency_per_instance=fleet.concurrency_per_instance,
@@ -112,3 +115,20 @@ async def open_following(
     )
     async with follow([follower]):
         yield follower, valve
+
+
+async def _read(fleet: Fleet, client: Any, credentials: CredentialSource) -> Described:
+    """What the fleet looks like now; where AWS does not take the keys, it is asked once more, with others."""
+    parts = {"variant": fleet.variant, "inference_component": fleet.inference_component}
+    keys = None
+    with suppress(Refusal):  # without any, the description says so
+        keys = credentials.current()
+    try:
+        return await describe(client, fleet.name, **parts)
+    except RefusedKeysError:
+        if keys is None:
+            raise
+        await credentials.doubt(keys)
+        if credentials.problem is None and credentials.current() == keys:
+            raise  # there are no others
+    return await describe(client, fleet.name, **parts)

@@ -189,6 +189,27 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True)
+class Connections:
+    """What has become of a listener's connections so far.
+
+    Attributes:
+        open: how many are.
+        idle: how many of these have no request.
+        refused: were turned away with 503, because none of the others was idle.
+        evicted: were closed while they were idle, to make room.
+        slow: were closed because a head took too long, or never came.
+        stalled: were cut off because nobody took the answer.
+    """
+
+    open: int
+    idle: int
+    refused: int
+    evicted: int
+    slow: int
+    stalled: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reloaded:
     """What became of a reload.
 

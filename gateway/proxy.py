@@ -12,9 +12,9 @@ from gateway import errors, reply
 from gateway.admission import Admission
 from gateway.asked import read_headers
 from gateway.balance import Balance
-from gateway.body import body_at_hand, read_body
+from gateway.body import body_at_hand, check_size, read_body
 from gateway.buffers import Buffers, Reservation
-from gateway.callers import Callers
+from gateway.callers import Caller, Callers
 from gateway.dispatch import Attempt, Dispatcher, Order, Stream
 from gateway.endpoint import Endpoint
 from gateway.errors import Refusal, failed, leaving, stopped
@@ -124,8 +124,9 @@ class Proxy:
 
     async def _serve(self, request: Request, visit: Visit) -> Answer:
         caller = self._callers.identify(request.headers)  # before routes: strangers are not told which there are
-        visit.caller = caller.name if caller.proven else None
         places = self._places
+        content = None if caller.proven else await self._read(request, visit, caller, places.router.max_body_bytes)
+        visit.caller = caller.name
         match = places.router.find(request.method, request.rel_url.raw_path)
         visit.endpoint, visit.operation = match.endpoints[0], match.operation.name
         caller.check_route(match.route)
@@ -136,23 +137,27 @@ class Proxy:
         # Who asks before sending a body is told before, where it is certain; a retry may have a place.
         if "Expect" in request.headers and asked.invocation_id is None:
             Admission(match, places.endpoints, self._balances[match.route], self._roster).check()
+        body, digest = content or await self._read(request, visit, caller, match.max_body_bytes)
+        check_size(len(body), match.max_body_bytes)
+        make = partial(self._make, request, visit, Order(match, asked, body, digest), places.endpoints)
+        if not self._join_retries or asked.invocation_id is None or match.operation.streams:
+            return await make()
+        key = asked.invocation_id, caller.name, match.route, match.operation.name, digest, asked.headers, asked.patience
+        return await self._flights.fly(key, visit, make)
+
+    async def _read(self, request: Request, visit: Visit, caller: Caller, max_bytes: int) -> tuple[bytes, str]:
+        """The body and its digest; a caller who has signed is proven by them."""
         visit.memory = memory = Reservation(self._buffers)
-        found = body_at_hand(request, limit=match.max_body_bytes, memory=memory)
+        found = body_at_hand(request, limit=max_bytes, memory=memory)
         if found is None:
             with self._roster.reading():
-                found = await read_body(request, limit=match.max_body_bytes, seconds=self._body_seconds, memory=memory)
+                found = await read_body(request, limit=max_bytes, seconds=self._body_seconds, memory=memory)
         body, digest = found
         visit.bytes_in = len(body)
         caller.check_signature(
             method=request.method, target=request.raw_path, headers=request.headers, body_sha256=digest
         )
-        visit.caller = caller.name
-        make = partial(self._make, request, visit, Order(match, asked, body, digest), places.endpoints)
-        if not self._join_retries or asked.invocation_id is None or match.operation.streams:
-            return await make()
-        wanted = match.route, match.operation.name, digest, asked.headers, asked.patience
-        key = asked.invocation_id, caller.name, *wanted
-        return await self._flights.fly(key, visit, make)
+        return body, digest
 
     async def _make(
         self,

@@ -68,6 +68,8 @@ class Router:
         for name, route in config.routes.items():
             if route.path is not None:
                 self._matches[route.path] = self._match(name, path_operation, names[name])
+        self.max_body_bytes = max(match.max_body_bytes for match in self._matches.values())
+        """The longest body that is taken anywhere."""
 
     def match(self, path: str) -> Match | None:
         """Where the path leads; None where it leads nowhere.

@@ -6,7 +6,7 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,45 @@ async def test_an_sdk_is_kept_to_its_routes(make_stand: MakeStand, tmp_path: Pat
 
     with pytest.raises(ClientError, match="AccessDeniedException"):
         await asyncio.to_thread(invoked, sdk(stand.url), "other")
+
+
+@pytest.mark.parametrize("endpoint", ["echo", "other", "nowhere"])
+async def test_who_knows_an_id_learns_of_no_route(endpoint: str, make_stand: MakeStand, tmp_path: Path) -> None:
+    """A route that the key opens, one that it does not, and none at all: without the secret, all are the same."""
+    stand = await make_stand(replace(guarded(tmp_path), endpoints={"echo": {"max_body_bytes": 1000}}))
+    path = f"/endpoints/{endpoint}/invocations"
+    signer = {"method": "POST", "url": f"{stand.url}{path}", "region": REGION}
+    odd = [("X-Amzn-SageMaker-Target-Variant", "-")]  # SageMaker would not take it
+
+    def headers(*more: tuple[str, str]) -> dict[str, str]:
+        secret = Credentials(PAIR[0], PAIR[1][::-1])
+        return dict([*more, *by_botocore(signer, list(more), b"{}", secret, time.time()).items()])
+
+    requests = [("POST", headers(), b"{}"), ("POST", headers(*odd), b"{}")]
+    requests += [("POST", headers(), bytes(2000)), ("GET", headers(), b"{}")]
+
+    replies = [await stand.request(method, path, body, **extra) for method, extra, body in requests]
+
+    assert [outcome(reply) for reply in replies] == [DENIED] * 4
+    assert {reply.json["message"].partition(":")[0] for reply in replies} == {
+        "The signature does not match the request"
+    }
+    assert [(line["endpoint"], line["caller"]) for line in stand.log("request_finished")] == [(None, None)] * 4
+    assert stand.counters("echo").calls == 0
+
+
+async def test_who_has_signed_is_told_what_is_wrong(make_stand: MakeStand, tmp_path: Path) -> None:
+    """Once the signature is proven: no such route, another's route, a body that is too long for this one."""
+    stand = await make_stand(replace(guarded(tmp_path), endpoints={"echo": {"max_body_bytes": 1}}))
+
+    with pytest.raises(ClientError, match=r"\(ValidationError\).*No route or endpoint"):
+        await asyncio.to_thread(invoked, sdk(stand.url), "nowhere")
+    with pytest.raises(ClientError, match=r"key of team-b may not be used for other"):
+        await asyncio.to_thread(invoked, sdk(stand.url), "other")
+    with pytest.raises(ClientError, match=r"\(RequestEntityTooLargeException\).*longer than 1 bytes"):
+        await asyncio.to_thread(invoked, sdk(stand.url))
+    assert [line["caller"] for line in stand.log("request_finished")] == ["team-b"] * 3
+    assert stand.counters("echo").calls == 0
 
 
 @dataclass

@@ -1,6 +1,14 @@
 """What operators see of a gateway."""
 
-from tests.stand import MakeStand, StandSettings
+from contextlib import AsyncExitStack
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.doorstep import CALL, LIVEZ, connected
+from tests.raw import serve_held
+from tests.stand import MakeStand, StandSettings, in_front_of
+from tests.waiting import until
 
 ECHO = {"instances": 2, "model": {"seconds": 0, "echo": True}}
 
@@ -74,3 +82,39 @@ async def test_ops_requests_are_not_counted_as_calls(make_stand: MakeStand) -> N
 
     assert sum(value for (name, _), value in metrics.items() if name == "sagemaker_gateway_requests_total") == 0
     assert stand.log("request_finished") == []
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["apart", "together"])
+async def test_metrics_show_the_connections_of_each_listener(*, own: bool) -> None:
+    """Who idles, who is busy, who was turned away; operators apart, where they have a listener of their own."""
+    config = {"listen": {"port": 0, "max_connections": 3}, **({"admin": {"port": 0}} if own else {})}
+    async with in_front_of(serve_held, config=config) as (gateway, server), AsyncExitStack() as stack:
+        busy, idle, last = [await stack.enter_async_context(connected(gateway.url)) for _ in range(3)]
+        await busy.send(CALL)
+        await until(lambda: len(server.requests) == 1)
+        for caller in (idle, last):
+            await caller.send(LIVEZ)
+            await caller.answer()
+        fourth = await stack.enter_async_context(connected(gateway.url))
+        await fourth.send(LIVEZ)
+        await fourth.answer()
+        assert await idle.rest() == b""
+        operator = await stack.enter_async_context(connected(gateway.admin_url)) if own else fourth
+        await operator.send(LIVEZ.replace(b"livez", b"metrics"))
+        text = (await operator.answer()).body.decode()
+
+    shown = {
+        (sample.labels["listener"], sample.labels.get("state", sample.labels.get("reason"))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if "listener" in sample.labels
+    }
+    closed = {"refused": 0, "evicted": 1, "slow": 0, "stalled": 0}
+    listeners = {"listen": {"busy": 1, "idle": 2}, "admin": {"busy": 1, "idle": 0}}
+    if not own:
+        listeners = {"listen": {"busy": 2, "idle": 1}}
+    assert shown == {
+        (name, what): count
+        for name, states in listeners.items()
+        for what, count in {**states, **(closed if name == "listen" else dict.fromkeys(closed, 0))}.items()
+    }

@@ -35,6 +35,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("forecast", "dispatch", "assembly", "views", "access", "parting"),
     ("admission",),
     ("proxy", "admin", "reload", "listener"),
+    ("listening",),
     ("app",),
     ("cli",),
     ("__main__",),

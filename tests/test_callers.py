@@ -139,15 +139,6 @@ def test_a_wrong_secret_is_found_out() -> None:
     assert "does not match" in caught.value.message
 
 
-def test_who_has_proven_nothing_is_told_nothing() -> None:
-    """An unknown id and a known one on a route of others are answered alike."""
-    caller = Callers(KEYS).identify(signed())
-    with pytest.raises(Refusal) as caught:
-        caller.check_route("resnet")
-
-    assert caught.value.message == denied(signed("SGWNOBODYNOBODY23456"))
-
-
 def test_a_key_goes_before_a_signature() -> None:
     """An SDK signs with whatever keys it has; a header can be added to that."""
     headers = signed("AKIAOFSOMEBODYELSE", "any-secret-at-all-that-is-long-enough", ("x-api-key", SECRET))

@@ -2,8 +2,9 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,6 +14,7 @@ from gateway.app import Gateway, StartError, open_gateway
 from gateway.config import Config
 from gateway.emulator import Emulator, EmulatorSettings
 from gateway.log import make_logger
+from tests.issuer import Issuer
 from tests.stand import REGION
 from tests.waiting import until
 
@@ -20,9 +22,14 @@ SLOW = {"instances": 2, "model": {"seconds": 0.05}}
 
 
 @asynccontextmanager
-async def following(**fleet: Any) -> AsyncIterator[tuple[Emulator, Gateway, aiohttp.ClientSession]]:
-    """A gateway that follows the fleet of one endpoint, reading it every second."""
-    settings = {"listen": {"port": 0}, "region": REGION, "endpoints": {"seed": {**SLOW, **fleet}}}
+async def following(
+    keys: Sequence[str] = (), profile: str | None = None, **fleet: Any
+) -> AsyncIterator[tuple[Emulator, Gateway, aiohttp.ClientSession]]:
+    """A gateway that follows the fleet of one endpoint, reading it every second, with keys of a profile."""
+    settings: dict[str, Any] = {"listen": {"port": 0}, "region": REGION, "endpoints": {"seed": {**SLOW, **fleet}}}
+    if keys:
+        secrets = {"secret_access_key": "secret", "session_token": "token"}
+        settings["credentials"] = [{"access_key_id": key, **secrets} for key in keys]
     async with Emulator(EmulatorSettings.model_validate(settings)) as emulator:
         config = Config.model_validate(
             {
@@ -33,7 +40,7 @@ async def following(**fleet: Any) -> AsyncIterator[tuple[Emulator, Gateway, aioh
                     "control_endpoint_url": emulator.url,
                     "refresh_seconds": 1,
                 },
-                "endpoints": {"seed": {"instances": "auto"}},
+                "endpoints": {"seed": {"instances": "auto", "profile": profile}},
             }
         )
         async with (
@@ -154,3 +161,19 @@ async def test_random_routing_is_warned_of() -> None:
 
     assert "LEAST_OUTSTANDING_REQUESTS" in warning
     assert 'sagemaker_gateway_routing_warning{endpoint="seed"} 1.0' in metrics
+
+
+async def test_a_fleet_is_followed_with_other_keys_when_these_expire(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody calls, and so nobody else finds out: the reading itself has the keys replaced, and asks again at once."""
+    issuer = Issuer(tmp_path, monkeypatch, "KEY{number}")
+    async with following(["KEY1", "KEY2"], "issued") as (emulator, gateway, _):
+        assert capacity(gateway) == 2
+        emulator.expire("KEY1")
+        await emulator.scale("seed", 4)
+        await until(lambda: capacity(gateway) == 4)
+        counters = emulator.key_counters("KEY1"), emulator.key_counters("KEY2")
+
+    assert issuer.asked == 2
+    assert [(each.expired, each.refused) for each in counters] == [(True, 1), (False, 0)]

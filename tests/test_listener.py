@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
-from gateway.listener import Connections, open_listener
+from gateway.listener import open_listener
 from gateway.listener.limits import Crowd
-from gateway.models import Record
+from gateway.models import Connections, Record
 from tests.doorstep import CALL, GET, LIVEZ, Gate, connected, greet, listening
 from tests.waiting import until
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -18,11 +19,12 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from gateway.errors import REASONS
 from gateway.limiter import Limiter
 from gateway.metrics import READINGS, Metrics, Readings
-from gateway.models import Failover, Record, Statistics, Unseen
+from gateway.models import Connections, Failover, Record, Statistics, Unseen
 
 PREFIX = "sagemaker_gateway_"
 ENDPOINTS = ("resnet", "bert")
 UNKNOWN = "_unknown"
+LISTENERS = ("listen", "admin")
 OPERATIONS = ("InvokeEndpoint", "InvokeEndpointAsync")
 ERRORS = ("ModelError", "ThrottlingException", "_other")
 FAILOVERS = ("unreachable", "throttled", "not_ready", "no_capacity", "credentials", "queue_full")
@@ -55,6 +57,8 @@ TABLE = {
     "cooling": ("gauge", {"endpoint"}),
     "waiting": ("gauge", {"endpoint"}),
     "oldest_waiter_seconds": ("gauge", {"endpoint"}),
+    "connections": ("gauge", {"listener", "state"}),
+    "connections_closed": ("counter", {"listener", "reason"}),
     "build_info": ("gauge", {"version"}),
 }
 """Type and labels of every metric that is promised."""
@@ -93,14 +97,16 @@ LOST = RECORD._replace(
 
 
 def make(statistics: Mapping[str, Callable[[], Statistics]] | None = None, readings: Readings | None = None) -> Metrics:
-    """Metrics of two endpoints."""
-    return Metrics(
+    """Metrics of two endpoints and two listeners."""
+    metrics = Metrics(
         version="1.2.3",
         readings=readings or {row: {name: partial(float, 0) for name in ENDPOINTS} for row in READINGS},
         statistics=statistics or {name: Limiter(capacity=1, max_waiting=1).statistics for name in ENDPOINTS},
         operations=OPERATIONS,
         errors=ERRORS,
     )
+    metrics.watch({name: partial(Connections, 0, 0, 0, 0, 0, 0) for name in LISTENERS})
+    return metrics
 
 
 def by_text(metrics: Metrics) -> Iterable[Metric]:
@@ -176,6 +182,8 @@ def test_every_series_exists_from_the_start() -> None:
         *(combined(f"{name}_{part}", endpoint=everywhere) for name in histograms for part in ("count", "sum")),
         *(combined(f"{name}_bucket", endpoint=everywhere, le=bounds) for name in histograms),
         *(combined(name, endpoint=ENDPOINTS) for name in gauges),
+        combined("connections", listener=LISTENERS, state=["busy", "idle"]),
+        combined("connections_closed_total", listener=LISTENERS, reason=["refused", "evicted", "slow", "stalled"]),
         combined("build_info", version=["1.2.3"]),
     )
 
@@ -221,6 +229,31 @@ def test_gauges_ask_fleets_and_health_at_scrape_time() -> None:
     for number, key in enumerate(now):
         now[key] = float(number)
         assert shown() == now
+
+
+def test_connections_are_asked_for_at_scrape_time() -> None:
+    """Those of each listener: how many are open, by whether they are busy, and why others were closed."""
+    now = {"listen": Connections(open=7, idle=3, refused=1, evicted=2, slow=5, stalled=6)}
+    metrics = make()
+    metrics.watch({"listen": lambda: now["listen"]})
+
+    def shown() -> dict[tuple[str, ...], float]:
+        return {
+            (name, *(value for _, value in sorted(labels))): value
+            for (name, labels), value in samples(metrics).items()
+            if name.startswith("connections")
+        }
+
+    assert shown() == {
+        ("connections", "listen", "busy"): 4,
+        ("connections", "listen", "idle"): 3,
+        ("connections_closed_total", "listen", "refused"): 1,
+        ("connections_closed_total", "listen", "evicted"): 2,
+        ("connections_closed_total", "listen", "slow"): 5,
+        ("connections_closed_total", "listen", "stalled"): 6,
+    }
+    now["listen"] = replace(now["listen"], idle=7)
+    assert shown()["connections", "listen", "busy"] == 0
 
 
 DONE: Changes = {

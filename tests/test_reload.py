@@ -11,7 +11,9 @@ import pytest
 
 from gateway.config import ConfigError
 from gateway.config.problems import Problem
+from gateway.emulator import CredentialSettings
 from gateway.models import Statistics
+from tests.issuer import Issuer
 from tests.stand import ACCESS_KEY_ID, SECRET_ACCESS_KEY, MakeStand, Reply, Stand, StandSettings
 from tests.waiting import until
 
@@ -241,6 +243,30 @@ async def test_another_identity_signs(make_stand: MakeStand, monkeypatch: pytest
     assert (await stand.invoke("slow")).status == 200
     names = {task.get_name() for task in asyncio.all_tasks() if "keep credentials" in task.get_name()}
     assert names == {"keep credentials of profile models fresh"}
+
+
+async def test_a_removed_endpoint_gets_other_keys(
+    make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nobody refreshes its keys ahead any more, but a call of it that is refused has them replaced as ever."""
+    issuer = Issuer(tmp_path, monkeypatch, "KEY{number}")
+    settings = StandSettings(
+        {"slow": {"instances": 1, "model": {"seconds": 0.5}}, "other": QUICK}, {"slow": {"profile": "issued"}}
+    )
+    stand = await make_stand(settings)
+    for key in ("KEY1", "KEY2"):
+        pair = {"access_key_id": key, "secret_access_key": "secret", "session_token": "token"}
+        stand.emulator.accept(CredentialSettings.model_validate(pair))
+    callers = start(stand, "slow", 2)
+    await until(lambda: now(stand).waiting == 1)
+
+    await stand.reload(only(settings, "other"))
+    await until(lambda: stand.counters("slow").work == 1)
+    stand.emulator.expire("KEY1")
+
+    assert {(await caller).status for caller in callers} == {200}
+    assert issuer.asked == 2
+    assert not [task for task in asyncio.all_tasks() if "issued" in task.get_name()]
 
 
 async def test_what_is_unchanged_goes_on(make_stand: MakeStand) -> None:

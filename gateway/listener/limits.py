@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.config import Listen
+from gateway.models import Connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +44,6 @@ def limits_of(listen: Listen) -> Limits:
         keepalive_seconds=listen.keepalive_seconds,
         stall_seconds=listen.stall_timeout_seconds,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Connections:
-    """What has become of the connections so far.
-
-    Attributes:
-        open: how many are.
-        idle: how many of these have no request.
-        refused: were turned away with 503, because none of the others was idle.
-        evicted: were closed while they were idle, to make room.
-        slow: were closed because a head took too long, or never came.
-        stalled: were cut off because nobody took the answer.
-    """
-
-    open: int
-    idle: int
-    refused: int
-    evicted: int
-    slow: int
-    stalled: int
 
 
 class Guest(Protocol):

@@ -11,9 +11,9 @@ from multidict import CIMultiDict
 
 from gateway.errors import PROXY_NAME, Refusal
 from gateway.listener.connection import Connection
-from gateway.listener.limits import Connections, Crowd, Limits
+from gateway.listener.limits import Crowd, Limits
 from gateway.listener.strict import check
-from gateway.models import Record
+from gateway.models import Connections, Record
 from gateway.request import Request, Sent
 from gateway.visit import Visit
 

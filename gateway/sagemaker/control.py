@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from aiobotocore.config import AioConfig
-from aiobotocore.credentials import AioCredentials
 from aiobotocore.session import AioSession
-from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gateway.errors import Refusal
 from gateway.sagemaker.hosts import PLAIN, HostKind, descriptions
+from gateway.sagemaker.keychain import Keychain
 from gateway.sagemaker.signing import Credentials
 
 Client: TypeAlias = Any
@@ -44,10 +43,10 @@ THROTTLED = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsExce
 DENIED = frozenset({"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"})
 NOT_FOUND = frozenset({"ValidationException", "ValidationError", "ResourceNotFound", "ResourceNotFoundException"})
 """The only parameter of a description is a name, so that is what is not valid."""
-BAD_CREDENTIALS = re.compile(
-    r"(ExpiredToken|MissingAuthenticationToken|InvalidSignature|UnrecognizedClient)(Exception)?"
-    "|IncompleteSignature|InvalidClientTokenId|RequestExpired|SignatureDoesNotMatch"
+REFUSED_KEYS = re.compile(
+    "(ExpiredToken|MissingAuthenticationToken|UnrecognizedClient)(Exception)?|InvalidClientTokenId"
 )
+BAD_SIGNATURE = re.compile(r"InvalidSignature(Exception)?|IncompleteSignature|RequestExpired|SignatureDoesNotMatch")
 
 
 class ControlError(Exception):
@@ -71,6 +70,10 @@ class NotFoundError(ControlError):
 
 class BadCredentialsError(ControlError):
     """There is nothing to sign with, or what there is does not count."""
+
+
+class RefusedKeysError(BadCredentialsError):
+    """AWS takes the keys for expired, or does not know them (any more): others may do."""
 
 
 class UnreachableError(ControlError):
@@ -121,7 +124,7 @@ async def open_control(
         UnreachableError: AWS's own settings of this process are not usable.
     """
     session = AioSession()
-    session.register_component("credential_provider", _Chain(keys))
+    session.register_component("credential_provider", Keychain(keys))
     session.register_component("data_loader", descriptions())
     config = AioConfig(
         connect_timeout=CONNECT_SECONDS,
@@ -167,28 +170,6 @@ async def describe(
         raise UnreachableError(f"the description of endpoint {endpoint_name} cannot be understood") from error
 
 
-class _Keys(AioCredentials):  # type: ignore[misc] # aiobotocore has no types
-    """The gateway's own credentials in the form in which aiobotocore asks for them, whoever refreshes them."""
-
-    def __init__(self, keys: Callable[[], Credentials]) -> None:
-        super().__init__("asked", "for each request", method="gateway")
-        self._keys = keys
-
-    async def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        keys = self._keys()
-        return ReadOnlyCredentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
-
-
-class _Chain:
-    """The way on which aiobotocore finds them, in place of AWS's own."""
-
-    def __init__(self, keys: Callable[[], Credentials]) -> None:
-        self._keys = keys
-
-    async def load_credentials(self) -> _Keys:
-        return _Keys(self._keys)
-
-
 async def _endpoint(client: Client, name: str) -> Tree:
     return await _ask(client.describe_endpoint(EndpointName=name), DESCRIBE_ENDPOINT, f"endpoint {name}")
 
@@ -230,8 +211,9 @@ def _refused(error: ClientError, action: str, what: str) -> ControlError:
         return DeniedError(f"the gateway's role may not describe {what}: grant it the IAM action {action}")
     if code in NOT_FOUND:
         return NotFoundError(f"SageMaker knows no {what} in this account and region")
-    if BAD_CREDENTIALS.fullmatch(code):
-        return BadCredentialsError(f"AWS does not accept the gateway's credentials ({code})")
+    for pattern, kind in ((REFUSED_KEYS, RefusedKeysError), (BAD_SIGNATURE, BadCredentialsError)):
+        if pattern.fullmatch(code):
+            return kind(f"AWS does not accept the gateway's credentials ({code})")
     shown = code if re.fullmatch(r"[A-Za-z0-9.]{1,64}", code) else "an unknown error"
     return UnreachableError(f"the control plane answered {shown} when asked for {what}")
 

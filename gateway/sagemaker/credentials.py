@@ -91,6 +91,8 @@ class CredentialSource:
         self._rejection = asyncio.Event()
         self._chain = asyncio.Lock()
         self._renewal: asyncio.Task[None] | None = None
+        self._condemned = False  # where the renewal that is under way brings no others, these are not used
+        self._doubted_until = 0.0
         self.name = name
         self.asked = asyncio.Event()
 
@@ -116,17 +118,25 @@ class CredentialSource:
     async def renew(self, rejected: Credentials) -> Credentials:
         """Others than those that AWS has rejected.
 
-        However many ask for them, the chain is run once; whoever leaves takes nothing from the others. Where it has
-        no others, nobody asks it again for `REJECTED_SECONDS` but the background.
+        However many ask for them, the chain is run once. Where it has no others, nobody asks it again for
+        `REJECTED_SECONDS` but the background.
 
         Raises:
             Refusal: there are no others.
         """
         if self._current == rejected and not self._is_rejected():
-            if self._renewal is None:
-                self._renewal = asyncio.create_task(self._renew(rejected), name=f"renew credentials of {self.name}")
-            await asyncio.wait((self._renewal,))
+            self._condemned = True
+            await self._replace(rejected)
         return self.current()
+
+    async def doubt(self, refused: Credentials) -> None:
+        """Ask the chain for others than those that the control plane has refused, at most once in `REJECTED_SECONDS`.
+
+        Where it has no others, calls go on with these: it is for SageMaker's runtime to say whether it takes them.
+        """
+        if self._current == refused and not self._is_rejected() and self._clock() >= self._doubted_until:
+            self._doubted_until = self._clock() + REJECTED_SECONDS
+            await self._replace(refused)
 
     def reject(self, credentials: Credentials) -> None:
         """AWS does not accept these credentials: if they are the current ones, they are not used for a while."""
@@ -165,15 +175,22 @@ class CredentialSource:
             self._renewal.cancel()
             await asyncio.wait((self._renewal,))
 
-    async def _renew(self, rejected: Credentials) -> None:
+    async def _replace(self, refused: Credentials) -> None:
+        """One run of the chain for all who ask; whoever leaves takes nothing from the others."""
+        if self._renewal is None:
+            self._renewal = asyncio.create_task(self._renew(refused), name=f"renew credentials of {self.name}")
+        await asyncio.wait((self._renewal,))
+
+    async def _renew(self, refused: Credentials) -> None:
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(ATTEMPT_SECONDS), self._chain:
-                    if self._current == rejected:  # the background may have brought others while this one waited
+                    if self._current == refused:  # the background may have brought others while this one waited
                         await self._ask(anew=True)
         finally:
-            self.reject(rejected)
-            self._renewal = None
+            if self._condemned:
+                self.reject(refused)
+            self._renewal, self._condemned = None, False
 
     async def _ask(self, *, anew: bool) -> None:
         """One attempt.

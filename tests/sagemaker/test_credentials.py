@@ -410,6 +410,48 @@ async def test_rejected_keys_without_others_are_not_used_for_a_while(diary: Diar
     assert (chain.runs, refusal_of(source).row) == (2, CREDENTIALS)
 
 
+async def test_doubted_keys_are_replaced(diary: Diary) -> None:
+    """Whoever was refused with old keys has the chain run, once; who is late finds the new ones."""
+    chain = Chain("AKIAOLD", "AKIANEW", "AKIAFAR")
+    source, old = await loaded(chain, diary)
+
+    await asyncio.gather(*(source.doubt(old) for _ in range(20)))
+    await source.doubt(old)
+
+    assert (source.current().access_key_id, source.problem, chain.runs) == ("AKIANEW", None, 2)
+
+
+async def test_doubted_keys_without_others_go_on(diary: Diary) -> None:
+    """The control plane alone stops no call; and it has the chain run once in 30 s, not at each of its readings."""
+    chain = Chain("AKIAOLD")
+    source, old = await loaded(chain, diary)
+
+    for _ in range(3):
+        await source.doubt(old)
+    assert (source.current(), source.problem, chain.runs) == (old, None, 2)
+    assert diary.events() == [("info", "credentials_loaded")]
+
+    chain.now += module.REJECTED_SECONDS
+    await source.doubt(old)
+    assert (source.current(), chain.runs) == (old, 3)
+
+
+@pytest.mark.parametrize("first", ["doubt", "renew"])
+async def test_doubts_and_rejections_are_one_renewal(diary: Diary, first: str) -> None:
+    """In either order; without other keys it is the rejection that counts."""
+    chain = Chain("AKIAOLD")
+    source, old = await loaded(chain, diary)
+    chain.door.clear()
+    both = [source.doubt(old), source.renew(old)]
+    tasks = [asyncio.create_task(each) for each in (both if first == "doubt" else reversed(both))]
+    await until(lambda: chain.runs == 2)
+    chain.door.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert sorted(type(result).__name__ for result in results) == ["NoneType", "Refusal"]
+    assert (refusal_of(source).row, chain.runs) == (CREDENTIALS, 2)
+
+
 async def test_new_keys_that_are_rejected_too_are_told_without_another_run(diary: Diary) -> None:
     """The data path tries once more and no oftener; the mark is for these keys alone."""
     chain = Chain("AKIAOLD", "AKIANEW", "AKIAFAR")

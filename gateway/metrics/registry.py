@@ -1,8 +1,6 @@
-"""Prometheus metrics: one frozen record per request, and the limiters' statistics at scrape time."""
+"""The registry, and the hook that fills it: one frozen record per request."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -13,98 +11,28 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
 )
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from gateway.errors import REASONS
-from gateway.models import Failover, Record, Statistics, Unseen
-
-PREFIX = "sagemaker_gateway_"
-UNKNOWN = "_unknown"
-"""The endpoint and the operation of a request that leads to none."""
-
-OTHER_CODE = "_other"
-# 499 is a caller that hung up before the answer, as NGINX counts it.
-CODES = (200, 400, 403, 404, 405, 408, 413, 415, 417, 424, 429, 499, 500, 501, 502, 503, 504, 505, 530)
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 75, 120, 300, 600)
-"""Seconds. They reach past SageMaker's limit of 60."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the table of metrics: name without the prefix, help, labels."""
-
-    name: str
-    help: str
-    labels: tuple[str, ...] = ("endpoint",)
-
-
-REQUESTS = Row(
-    "requests", "Requests answered, by HTTP status; 499 is a caller that hung up.", ("endpoint", "operation", "code")
+from gateway.metrics.collectors import ConnectionCollector, Readings, StateCollector
+from gateway.metrics.table import (
+    BUCKETS,
+    BUILD_INFO,
+    CODES,
+    FAILOVERS,
+    JOINS,
+    OTHER_CODE,
+    PREFIX,
+    QUEUE_WAIT,
+    REFUSALS,
+    REQUEST_DURATION,
+    REQUESTS,
+    UNKNOWN,
+    UPSTREAM_DURATION,
+    UPSTREAM_ERRORS,
+    UPSTREAM_FIRST_BYTE,
+    Row,
 )
-REFUSALS = Row("refusals", "Requests that the gateway itself refused.", ("endpoint", "reason"))
-UPSTREAM_ERRORS = Row("upstream_errors", "Errors that SageMaker answered, by its error code.", ("endpoint", "error"))
-FAILOVERS = Row(
-    "failovers", "Callers that went on, because no model of the endpoint would see their call.", ("endpoint", "reason")
-)
-JOINS = Row("joins", "Retries of an SDK that joined the call of an earlier attempt, in place of another call.")
-REQUEST_DURATION = Row("request_duration_seconds", "From a request's headers to its answer.")
-QUEUE_WAIT = Row("queue_wait_seconds", "Time that calls waited for a permit.")
-UPSTREAM_DURATION = Row("upstream_duration_seconds", "From dispatch to the last byte of SageMaker's answer.")
-UPSTREAM_FIRST_BYTE = Row("upstream_first_byte_seconds", "From dispatch to the first byte of SageMaker's answer.")
-BUILD_INFO = Row("build_info", "Always 1; the label tells the version.", ("version",))
-INSTANCES = Row("instances", "Instances that serve the endpoint.")
-
-STATE: tuple[tuple[Row, Callable[[Statistics], float]], ...] = (
-    (Row("capacity", "Calls that may run at once."), lambda s: s.capacity),
-    (Row("running", "Calls that run, orphaned ones included."), lambda s: s.running),
-    (Row("orphaned", "Running calls whose caller has gone."), lambda s: s.orphaned),
-    (Row("cooling", "Permits kept after a call was given up, because its model may still run."), lambda s: s.cooling),
-    (Row("waiting", "Callers in the queue."), lambda s: s.waiting),
-    (Row("oldest_waiter_seconds", "How long the first in the queue has waited."), lambda s: s.oldest_waiter_seconds),
-)
-FLEET_UNREADABLE = Row("fleet_unreadable", "1 while the last reading of the fleet failed; its last size is kept.")
-FLEET_PROBING = Row("fleet_probing", "1 while the fleet has no room, or is not known: one call at a time tries.")
-ROUTING_WARNING = Row("routing_warning", "1 where the endpoint's routing does not keep calls apart; /status says why.")
-EJECTED = Row("ejected", "1 while the endpoint is left out, because call after call could not reach it.")
-NO_CAPACITY = Row("no_capacity", "1 while SageMaker says that the endpoint has no capacity: one call at a time tries.")
-CREDENTIALS_UNUSABLE = Row("credentials_unusable", "1 while there is nothing to sign the endpoint's calls with.")
-READINGS = (
-    INSTANCES,
-    FLEET_UNREADABLE,
-    FLEET_PROBING,
-    ROUTING_WARNING,
-    EJECTED,
-    NO_CAPACITY,
-    CREDENTIALS_UNUSABLE,
-)
-COUNTERS = (REQUESTS, REFUSALS, UPSTREAM_ERRORS, FAILOVERS, JOINS)
-HISTOGRAMS = (REQUEST_DURATION, QUEUE_WAIT, UPSTREAM_DURATION, UPSTREAM_FIRST_BYTE)
-GAUGES = (*(row for row, _ in STATE), *READINGS, BUILD_INFO)
-
-
-Readings: TypeAlias = Mapping[Row, Mapping[str, Callable[[], float]]]
-
-
-class _StateCollector(Collector):
-    """Asks limiters, fleets and health when Prometheus asks."""
-
-    def __init__(self, statistics: Mapping[str, Callable[[], Statistics]], readings: Readings) -> None:
-        self.statistics = statistics
-        self.readings = readings
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        now = {endpoint: statistics() for endpoint, statistics in self.statistics.items()}
-        for row, value in STATE:
-            family = GaugeMetricFamily(PREFIX + row.name, row.help, labels=row.labels)
-            for endpoint, statistics in now.items():
-                family.add_metric([endpoint], value(statistics))
-            yield family
-        for row, by_endpoint in self.readings.items():
-            family = GaugeMetricFamily(PREFIX + row.name, row.help, labels=row.labels)
-            for endpoint, read in by_endpoint.items():
-                family.add_metric([endpoint], read())
-            yield family
+from gateway.models import Connections, Failover, Record, Statistics, Unseen
 
 
 class _EndpointSeries:
@@ -171,8 +99,9 @@ class Metrics:
         self.upstream_duration = self._histogram(UPSTREAM_DURATION)
         self.upstream_first_byte = self._histogram(UPSTREAM_FIRST_BYTE)
         self._gauge(BUILD_INFO).labels(version).set(1)
-        self._state = _StateCollector(statistics, readings)
+        self._state, self._connections = StateCollector(statistics, readings), ConnectionCollector()
         registry.register(self._state)
+        registry.register(self._connections)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -189,6 +118,10 @@ class Metrics:
         for endpoint in statistics:
             if endpoint not in self._series:
                 self._series[endpoint] = _EndpointSeries(self, endpoint, self._operations, self._errors)
+
+    def watch(self, connections: Mapping[str, Callable[[], Connections]]) -> None:
+        """From now on show what becomes of these listeners' connections, by listener."""
+        self._connections.connections = connections
 
     def __call__(self, record: Record) -> None:
         """Count one request."""

@@ -1,0 +1,37 @@
+"""Prometheus metrics: one frozen record per request, and all that has a state at scrape time."""
+
+from gateway.metrics.collectors import Readings
+from gateway.metrics.registry import Metrics
+from gateway.metrics.table import (
+    BUCKETS,
+    COUNTERS,
+    CREDENTIALS_UNUSABLE,
+    EJECTED,
+    FLEET_PROBING,
+    FLEET_UNREADABLE,
+    GAUGES,
+    HISTOGRAMS,
+    INSTANCES,
+    NO_CAPACITY,
+    READINGS,
+    ROUTING_WARNING,
+    Row,
+)
+
+__all__ = [
+    "BUCKETS",
+    "COUNTERS",
+    "CREDENTIALS_UNUSABLE",
+    "EJECTED",
+    "FLEET_PROBING",
+    "FLEET_UNREADABLE",
+    "GAUGES",
+    "HISTOGRAMS",
+    "INSTANCES",
+    "NO_CAPACITY",
+    "READINGS",
+    "ROUTING_WARNING",
+    "Metrics",
+    "Readings",
+    "Row",
+]
