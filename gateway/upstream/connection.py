@@ -14,6 +14,9 @@ READ_BUFFER_BYTES = 256 * 1024
 COPIED_BYTES = 16 * 1024
 """Up to this size a body is copied behind the head: cheaper than a second buffer on the way to the socket."""
 
+SLICE_BYTES = 64 * 1024
+"""How much of a body is encrypted at a time, and how much of that may wait to be sent."""
+
 
 class Owner(Protocol):
     """Who is told of a connection's beginning and end."""
@@ -32,7 +35,20 @@ class Connection(asyncio.Protocol):
         owner: is told of its beginning and end.
     """
 
-    __slots__ = ("_busy", "_failure", "_loop", "_owner", "_paused", "_reader", "_transport", "_waiter", "_wakeful")
+    __slots__ = (
+        "_busy",
+        "_choked",
+        "_failure",
+        "_loop",
+        "_owner",
+        "_paused",
+        "_reader",
+        "_secure",
+        "_transport",
+        "_unsent",
+        "_waiter",
+        "_wakeful",
+    )
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
@@ -40,8 +56,11 @@ class Connection(asyncio.Protocol):
         self._reader = Reader()
         self._transport: asyncio.Transport
         self._busy = False
+        self._secure = False
+        self._choked = False
         self._paused = False
         self._wakeful = False
+        self._unsent = memoryview(b"")
         self._waiter: asyncio.Future[None] | None = None
         self._failure: WireError | TimeoutError | None = None
 
@@ -56,7 +75,8 @@ class Connection(asyncio.Protocol):
     def reusable(self) -> bool:
         """Whether it can take another call after this one."""
         # An answer may come early: the next call would queue behind the rest of this body.
-        return self._reader.reusable and self.usable and not self._transport.get_write_buffer_size()
+        is_sent = not self._unsent and not self._transport.get_write_buffer_size()
+        return is_sent and self._reader.reusable and self.usable
 
     def begin(self, head: bytes, call: Call, *, by_parts: bool) -> asyncio.Future[None]:
         """Send a request; the connection has to be `usable`.
@@ -75,8 +95,13 @@ class Connection(asyncio.Protocol):
         self._waiter = waiter = self._loop.create_future()
         if len(call.body) <= COPIED_BYTES:
             self._transport.write(head + call.body)
-        else:
+        elif not self._secure:
             self._transport.writelines((head, call.body))
+        else:
+            # A transport of TLS encrypts at once all that it is given, and does not tell how much of it is sent.
+            self._transport.write(head)
+            self._unsent = memoryview(call.body)
+            self._send_on()
         return waiter
 
     def answer(self, started: float) -> Answer:
@@ -131,6 +156,9 @@ class Connection(asyncio.Protocol):
         wire = transport.get_extra_info("socket")
         with suppress(OSError):  # closed already
             wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._secure = transport.get_extra_info("sslcontext") is not None
+        if self._secure:
+            self._transport.set_write_buffer_limits(SLICE_BYTES)
         self._owner.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -167,10 +195,26 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is closed. One that ends without `eof_received` was cut."""
         self._fail(WireError("it was closed" if exc is None else type(exc).__name__))
+        self._unsent = self._unsent[:0]
         self._reader.close()
         self._owner.lost(self)
 
+    def pause_writing(self) -> None:
+        """What was written waits to be sent."""
+        self._choked = True
+
+    def resume_writing(self) -> None:
+        """It has been sent."""
+        self._choked = False
+        self._send_on()
+
     # State
+
+    def _send_on(self) -> None:
+        """Send of the body what there is room for."""
+        while self._unsent and not self._choked:
+            part, self._unsent = self._unsent[:SLICE_BYTES], self._unsent[SLICE_BYTES:]
+            self._transport.write(part)
 
     def _fail(self, failure: WireError | TimeoutError) -> None:
         """There will be no whole answer."""

@@ -2,14 +2,17 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from gateway.upstream.connection import COPIED_BYTES, Connection
 from gateway.upstream.reading import WireError
+from tests.certificates import make_certificate
 from tests.upstream.calls import call_to
 from tests.waiting import until
 
@@ -182,3 +185,74 @@ async def test_a_body_may_end_with_the_connection_but_not_by_a_cut() -> None:
                 await until(lambda connection=connection: connection._failure is not None)  # type: ignore[misc]
                 with pytest.raises(WireError):
                     connection.answer(0)
+
+
+@asynccontextmanager
+async def in_tls(folder: Path, serve: Callable[[Far], Awaitable[None]]) -> AsyncIterator[Connection]:
+    """A connection in TLS, whose other end is served so."""
+    files = make_certificate(folder)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.certificate, files.key)
+    served = asyncio.Event()
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await serve(Far(reader, writer))
+        writer.transport.abort()
+        served.set()
+
+    server = await asyncio.start_server(meet, "127.0.0.1", 0, ssl=context)
+    async with server:
+        diary = Diary()
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: Connection(diary),
+            *server.sockets[0].getsockname()[:2],
+            ssl=ssl.create_default_context(cafile=files.certificate),
+        )
+        try:
+            yield connection
+        finally:
+            connection.abort()
+            await served.wait()
+            await until(lambda: "lost" in diary.told)
+
+
+async def test_a_large_body_passes_in_tls(tmp_path: Path) -> None:
+    """Unchanged, and encrypted as fast as it is sent, not all at once; then the next call goes the same way."""
+    body = bytes(range(251)) * 100_000
+    waiting = []
+
+    async def echo(far: Far) -> None:
+        for _ in range(2):
+            await far.reader.readexactly(len(HEAD))
+            received = await far.reader.readexactly(len(body))
+            waiting.append(received == body)
+            await far.send(OK)
+        await far.reader.read()
+
+    async with in_tls(tmp_path, echo) as connection:
+        for _ in range(2):
+            ended = connection.begin(HEAD, call_to("http://x", body), by_parts=False)
+            assert len(connection._unsent) > len(body) // 2
+            await ended
+            assert connection.answer(0).body == b"ok"
+            assert connection.reusable
+
+    assert waiting == [True, True]
+
+
+async def test_an_answer_that_comes_early_in_tls_ends_the_connection(tmp_path: Path) -> None:
+    """What is left of the body is not sent, and no other call waits behind it."""
+    gone = asyncio.Event()
+
+    async def refuse(far: Far) -> None:
+        await far.reader.readexactly(len(HEAD))
+        await far.send(OK)
+        await gone.wait()
+
+    async with in_tls(tmp_path, refuse) as connection:
+        # More than what is on the way can be: buffers of both ends and of the system.
+        await connection.begin(HEAD, call_to("http://x", bytes(50_000_000)), by_parts=False)
+        state = connection.answer(0).body, connection.usable, connection.reusable
+        gone.set()
+    assert state == (b"ok", True, False)
