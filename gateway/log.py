@@ -15,6 +15,14 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 
 from gateway.models import Record
 
+REMEMBERED = 1024
+"""How many different texts between ids and times are remembered."""
+
+LONGEST_REMEMBERED = 1000
+
+_FIRST, _LAST = Record._fields.index("method"), Record._fields.index("upstream_error") + 1
+"""The fields of a record that say what was asked, by whom, and how it ended."""
+
 EVENT = "request_finished"
 """What the line of a request says that has happened."""
 
@@ -179,25 +187,39 @@ class _JsonAccessLog:
         self._write_line = write_line
         self._second = -1
         self._stamp = ""  # of that second
+        # What stands between the ids and the times is often the same, and most of the line.
+        self._told: dict[tuple[object, ...], str] = {}
 
     def write(self, record: Record) -> None:
         now = time()
         second = int(now)
         if second != self._second:
             self._second, self._stamp = second, strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
-        joined = ', "joined": true' if record.joined else ""
-        failovers = f', "failovers": {_ENCODER.encode(_failovers(record))}' if record.failovers else ""
+        what: tuple[object, ...] = record[_FIRST:_LAST]
+        told = self._told.get(what) or self._tell(what)
+        more = self._more(record) if record.joined or record.failovers else ""
+        queue, upstream = record.queue, record.upstream
         self._write_line(
-            f'{{"request_id": {_quote(record.request_id)}, "aws_request_id": {_text(record.aws_request_id)}'
-            f', "method": {_quote(record.method)}, "path": {_quote(record.path)}, "remote": {_text(record.remote)}'
-            f', "caller": {_text(record.caller)}, "endpoint": {_text(record.endpoint)}'
-            f', "operation": {_text(record.operation)}, "status": {record.status}, "reason": {_text(record.reason)}'
-            f', "upstream_error": {_text(record.upstream_error)}, "duration_ms": {_number(record.duration)}'
-            f', "queue_ms": {_number(record.queue)}, "upstream_ms": {_number(record.upstream)}'
+            f'{{"request_id": {_quote(record.request_id)}, "aws_request_id": {_text(record.aws_request_id)}, {told}'
+            f', "duration_ms": {record.duration * 1000:.3f}'
+            f', "queue_ms": {"null" if queue is None else f"{queue * 1000:.3f}"}'
+            f', "upstream_ms": {"null" if upstream is None else f"{upstream * 1000:.3f}"}'
             f', "bytes_in": {record.bytes_in}, "bytes_out": {record.bytes_out}'
-            f', "orphaned": {"true" if record.orphaned else "false"}{joined}{failovers}'
+            f', "orphaned": {"true" if record.orphaned else "false"}{more}'
             f', "event": "{EVENT}", "level": "info", "timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z"}}'
         )
+
+    def _tell(self, what: tuple[object, ...]) -> str:
+        told = _ENCODER.encode(dict(zip(Record._fields[_FIRST:_LAST], what, strict=True)))[1:-1]
+        if len(self._told) == REMEMBERED:
+            self._told.clear()
+        if len(told) <= LONGEST_REMEMBERED:
+            self._told[what] = told
+        return told
+
+    def _more(self, record: Record) -> str:
+        joined = ', "joined": true' if record.joined else ""
+        return f'{joined}, "failovers": {_ENCODER.encode(_failovers(record))}' if record.failovers else joined
 
 
 def _nothing(_record: Record) -> None:
@@ -210,10 +232,6 @@ def _failovers(record: Record) -> list[str]:
 
 def _text(value: str | None) -> str:
     return "null" if value is None else _quote(value)
-
-
-def _number(seconds: float | None) -> str:
-    return "null" if seconds is None else repr(round(seconds * 1000, 3))
 
 
 def _milliseconds(seconds: float | None) -> float | None:

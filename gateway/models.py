@@ -47,8 +47,7 @@ class Operation:
     max_body_bytes: int = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One signed request to SageMaker.
 
     Attributes:
@@ -150,6 +149,7 @@ class Record(NamedTuple):
     method: str
     path: str
     remote: str | None
+    caller: str | None
     endpoint: str | None
     operation: str | None
     status: int
@@ -164,7 +164,6 @@ class Record(NamedTuple):
     orphaned: bool
     failovers: tuple[Failover, ...] = ()
     joined: bool = False
-    caller: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,11 +96,12 @@ class Visit:
     def record(self, status: int, answer: Answer | None) -> Record:
         """The record of this request, which ended with the status; the answer is the one that was there to send."""
         request = self.request
+        path = request.rel_url.raw_path
         return Record(
             request_id=self.request_id,
             aws_request_id=self.aws_request_id,
             method=request.method,
-            path=request.rel_url.raw_path.encode("ascii", "backslashreplace").decode(),
+            path=path if path.isascii() else path.encode("ascii", "backslashreplace").decode(),
             remote=request.remote,
             endpoint=self.endpoint,
             operation=self.operation,

@@ -72,6 +72,7 @@ RECORD = Record(
     method="POST",
     path="/endpoints/resnet/invocations",
     remote="127.0.0.1",
+    caller=None,
     endpoint="resnet",
     operation="InvokeEndpoint",
     status=200,

@@ -5,7 +5,6 @@ import gzip
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 import pytest
@@ -108,7 +107,7 @@ async def test_an_empty_body_has_a_length_too(upstream: Upstream) -> None:
 async def test_the_path_is_sent_as_it_stands(upstream: Upstream, path: str) -> None:
     """It was signed like this: encoding it again, or normalising it, would break the signature."""
     async with raw_server(serve_ok) as server:
-        await upstream.send(replace(call_to(server.url), url=server.url + path))
+        await upstream.send(call_to(server.url)._replace(url=server.url + path))
     assert server.requests[0].head.startswith(f"POST {path} HTTP/1.1\r\n".encode())
 
 
@@ -129,7 +128,7 @@ async def test_large_bodies_pass_unchanged_both_ways(upstream: Upstream) -> None
         await peer.send(whole(request.body))
 
     async with raw_server(echo) as server:
-        answer = await upstream.send(replace(call_to(server.url, body), max_response_bytes=LARGE))
+        answer = await upstream.send(call_to(server.url, body)._replace(max_response_bytes=LARGE))
     assert answer.body == body
 
 
@@ -610,7 +609,7 @@ async def test_second_attempts_are_a_tenth_of_the_calls(upstream: Upstream, refu
 async def test_a_connection_that_is_not_completed_in_time_is_unreachable() -> None:
     """Each of two attempts has `connect_seconds`, and the call was never sent."""
     with deaf() as port:
-        call = replace(call_to(f"http://127.0.0.1:{port}"), connect_seconds=0.05)
+        call = call_to(f"http://127.0.0.1:{port}")._replace(connect_seconds=0.05)
         assert await unreachable(call) == (UNREACHABLE, 2)
 
 
@@ -632,7 +631,7 @@ async def test_a_name_that_does_not_resolve_is_unreachable(
         raise error or AssertionError
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
-    call = replace(call_to("http://models.example"), connect_seconds=connect_seconds)
+    call = call_to("http://models.example")._replace(connect_seconds=connect_seconds)
     assert await unreachable(call) == (UNREACHABLE, 2)
 
 

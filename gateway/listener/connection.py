@@ -140,6 +140,11 @@ class Connection(Serving):
                 self._too_long = True
                 super().data_received(b"\0")  # wrong anywhere in a head: aiohttp goes the way of what cannot be read
 
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's
+        """Go on, if it had stopped. aiohttp asks for this, and looks for more to parse, at every body that was read."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def taken(self, message: RawRequestMessage, content: StreamReader, writer: StreamWriter) -> Request:
         """A request has come, and it is its turn."""
         self._over, self._content = False, content

@@ -6,6 +6,7 @@ connection ends: https://www.rfc-editor.org/rfc/rfc9112#section-11.2
 """
 
 import re
+from itertools import chain
 
 from aiohttp import HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError, InvalidHeader, InvalidURLError, LineTooLong
@@ -53,7 +54,7 @@ def check(request: Request, head_bytes: int) -> None:
         raise Refusal(BAD_REQUEST, "Host is not a host, perhaps with a port.")
     target = request.raw_path
     _check_target(target)
-    if sum([len(name) + len(value) for name, value in request.raw_headers]) + len(target) > head_bytes:
+    if sum(map(len, chain.from_iterable(request.raw_headers))) + len(target) > head_bytes:
         raise too_long("The head", head_bytes)
 
 

@@ -160,17 +160,16 @@ def request_headers(operation: Operation, headers: Iterable[tuple[str, str]]) ->
     for name, value in headers:
         lower = name.lower()
         header = allowed.get(lower)
-        if header is None:
-            if lower == "content-encoding" and value.lower() != "identity":
-                raise Refusal(
-                    BAD_ENCODING, "Content-Encoding is not understood by SageMaker: send the body as it is, without it."
-                )
-            continue
-        if lower in seen:
-            raise Refusal(BAD_REQUEST, f"{header.name} is given twice: give it once.")
-        seen.add(lower)
-        _check(header, value)
-        passed.append((header.name, value))
+        if header is not None:
+            if lower in seen:
+                raise Refusal(BAD_REQUEST, f"{header.name} is given twice: give it once.")
+            seen.add(lower)
+            _check(header, value)
+            passed.append((header.name, value))
+        elif lower == "content-encoding" and value.lower() != "identity":
+            raise Refusal(
+                BAD_ENCODING, "Content-Encoding is not understood by SageMaker: send the body as it is, without it."
+            )
     return passed
 
 

@@ -1,5 +1,7 @@
 """An answer from its bytes, however they are cut: status, headers and body. Strict, by llhttp; nothing here awaits."""
 
+from functools import lru_cache
+from itertools import chain
 from sys import maxsize
 from time import perf_counter
 from typing import NoReturn
@@ -14,7 +16,14 @@ OK = 200
 _FIRST_FINAL_STATUS = 200
 _SWITCHING_PROTOCOLS = 101
 _WITHOUT_BODY = frozenset({204, 304})
-_FRAMING = frozenset({"content-length", "transfer-encoding"})
+_CODING = b"transfer-encoding"
+_FRAMING = frozenset({b"content-length", _CODING})
+
+
+@lru_cache(maxsize=16)
+def _encoded(names: frozenset[str]) -> frozenset[bytes]:
+    """The names as they are on the wire; there are as many sets of them as operations."""
+    return frozenset(name.encode("ascii") for name in names)
 
 
 class WireError(Exception):
@@ -39,8 +48,8 @@ class Reader:
     __slots__ = (
         "_by_parts",
         "_fields",
-        "_head",
         "_limit",
+        "_names",
         "_parser",
         "_parts",
         "_passed",
@@ -69,11 +78,11 @@ class Reader:
             limit: longest body.
             by_parts: whether the body of a 200 is to be taken as it comes, however long it is.
         """
-        self._passed = passed
+        self._names, self._passed = passed, _encoded(passed)
         self._limit = limit
         self._fields: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
-        self._head = self._quiet = self.size = self.status = 0
+        self._quiet = self.size = self.status = 0
         self._problem = ""
         self._until_end = self.parted = self.done = self.reusable = False
         self.headers: list[tuple[str, str]] = []
@@ -128,11 +137,9 @@ class Reader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; or a trailer, which is nobody's."""
-        self._head += len(name) + len(value)
-        if self._head > MAX_HEAD_BYTES or len(self._fields) == MAX_HEADERS:
+        self._fields.append((name, value))
+        if len(self._fields) > MAX_HEADERS:
             self._refuse("the head of the answer is too long")
-        if not self.status:
-            self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The end of the headers, of an interim answer as well."""
@@ -141,6 +148,8 @@ class Reader:
             if status == _SWITCHING_PROTOCOLS:
                 self._refuse("SageMaker switched protocols unasked")
             return
+        if self._quiet > MAX_HEAD_BYTES and sum(map(len, chain(*self._fields))) > MAX_HEAD_BYTES:
+            self._refuse("the head of the answer is too long")
         framed = self._read_fields()
         if self._by_parts and status == OK:
             if not framed:
@@ -165,23 +174,23 @@ class Reader:
             self.done = True
             self.reusable = self._parser.should_keep_alive()
         else:
-            self.begin(self._passed, self._limit, by_parts=self._by_parts)
+            self.begin(self._names, self._limit, by_parts=self._by_parts)
 
     def _read_fields(self) -> bool:
         """Sort the headers out; whether they say where the body ends."""
         framed = False
         for raw_name, raw_value in self._fields:
-            name = raw_name.decode("latin-1")
-            lower = name.lower()
-            if lower in _FRAMING:
-                framed = True
-                if lower == "transfer-encoding" and raw_value.strip().lower() != b"chunked":
-                    self._refuse("a transfer coding that nobody asked for")
+            lower = raw_name.lower()
             if lower in self._passed:
+                name = raw_name.decode("latin-1")
                 try:
                     self.headers.append((name, raw_value.rstrip(b" \t").decode()))
                 except UnicodeDecodeError:
                     self._refuse(f"the answer's header {name} is not UTF-8")
+            elif lower in _FRAMING:
+                framed = True
+                if lower == _CODING and raw_value.strip().lower() != b"chunked":
+                    self._refuse("a transfer coding that nobody asked for")
         return framed
 
     def _refuse(self, problem: str) -> NoReturn:
