@@ -44,7 +44,7 @@ async def test_a_head_that_drips_is_not_waited_for() -> None:
                     await asyncio.sleep(0.15)  # the time of a first head is over
                 await caller.send(GET[:-2] + b"X-A: ")
                 async with asyncio.timeout(5):
-                    while not caller.reader.at_eof():
+                    while not (caller.reader.at_eof() or caller.reader.exception()):
                         with suppress(ConnectionError):
                             await caller.send(b"a")
                         await asyncio.sleep(0.01)
