@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import cast
 
-from .wire import whole
+from .wire import Reader
 
 SECONDS = 60
 """A round that takes longer is no figure."""
@@ -81,7 +81,7 @@ class Caller(asyncio.Protocol):
     def __init__(self, callers: Callers) -> None:
         self._callers = callers
         self._transport: asyncio.Transport | None = None
-        self._buffer = b""
+        self._reader = Reader()
         self._sent = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -98,18 +98,18 @@ class Caller(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Judge the answer once it is complete."""
-        self._buffer += data
         try:
-            message = whole(self._buffer)
+            message = self._reader.feed(data)
         except ValueError as error:
             self._callers.fail(str(error))
             return
         if message is None:
             return
-        if not self._buffer.startswith(b"HTTP/1.1 200 ") or message[1] != self._sent:
-            self._callers.fail(f"not the answer to {self._sent[:16]!r}: {self._buffer[:500]!r}")
+        head, body = message
+        if not head.startswith(b"HTTP/1.1 200 ") or body != self._sent:
+            self._callers.fail(f"not the answer to {self._sent[:16]!r}: {head!r} {body[:500]!r}")
             return
-        self._buffer = self._sent = b""
+        self._sent = b""
         self._callers.served()
         self.proceed()
 
