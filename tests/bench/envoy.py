@@ -17,6 +17,7 @@ BUFFER_BYTES = 2**25
 """The longest body that is signed, about as long as SageMaker's limit."""
 
 _START_SECONDS = 20
+_POLL_SECONDS = 0.02
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 
 
@@ -142,15 +143,16 @@ async def serving_envoy(name: Path, port: int, *, most: int) -> AsyncIterator[Se
 
 async def _port(admin: Path) -> int:
     """Where the listener came to be, as the admin interface says."""
-    while not admin.exists() or not (address := admin.read_text()):
-        await asyncio.sleep(0.02)
+    address = ""
+    while not address:
+        await asyncio.sleep(_POLL_SECONDS)
+        address = admin.read_text() if admin.exists() else ""
     async with aiohttp.ClientSession(f"http://{address}") as session:
-        while True:
+        ready = False
+        while not ready:
             async with session.get("/ready") as answer:
                 ready = answer.status == 200
-            if ready:
-                break
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(_POLL_SECONDS)
         async with session.get("/listeners", params={"format": "json"}) as answer:
             found = await answer.json(content_type=None)
     return int(found["listener_statuses"][0]["local_address"]["socket_address"]["port_value"])

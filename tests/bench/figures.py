@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from statistics import median
 
 
@@ -24,6 +25,16 @@ class Figure:
         """The median, and the least and most in brackets."""
         middle, low, high = (format(value, form) for value in (self.median, min(self.rounds), max(self.rounds)))
         return f"{middle}{unit} ({low}–{high})"  # noqa: RUF001 - a range is written with a dash
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The least of some values, in ascending order, that such a share of them does not exceed."""
+    return ordered[max(0, ceil(share * len(ordered)) - 1)]
+
+
+def difference(whole: Figure, part: Figure) -> Figure:
+    """Round by round."""
+    return Figure(tuple(a - b for a, b in zip(whole.rounds, part.rounds, strict=True)))
 
 
 def ratio(over: Figure, under: Figure) -> Figure:

@@ -11,11 +11,25 @@ from .wire import Reader
 SECONDS = 60
 """A round that takes longer is no figure."""
 
-_NUMBER = b"%016d"
+NUMBER_BYTES = 16
+"""Every body begins with a number of so many digits."""
 
 
 class WrongAnswer(Exception):  # noqa: N818 - what it is, in a report
     """An answer that is not the one that was asked for; a fast error is no figure."""
+
+
+def head_of(path: str, body_bytes: int) -> bytes:
+    """Request line and headers."""
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: gateway\r\nAccept: */*\r\nUser-Agent: bench\r\n"
+        f"Content-Type: application/octet-stream\r\nContent-Length: {body_bytes}\r\n\r\n"
+    ).encode()
+
+
+def number_of(number: int) -> bytes:
+    """What a body begins with, so that no two are alike."""
+    return b"%016d" % number
 
 
 class Callers:
@@ -27,11 +41,8 @@ class Callers:
     """
 
     def __init__(self, path: str, body_bytes: int) -> None:
-        self.head = (
-            f"POST {path} HTTP/1.1\r\nHost: gateway\r\nAccept: */*\r\nUser-Agent: bench\r\n"
-            f"Content-Type: application/octet-stream\r\nContent-Length: {body_bytes}\r\n\r\n"
-        ).encode()
-        self._rest = b"x" * (body_bytes - len(_NUMBER % 0))
+        self.head = head_of(path, body_bytes)
+        self._rest = b"x" * (body_bytes - NUMBER_BYTES)
         self.connections: list[Caller] = []
         self._to_send = 0
         self._to_come = 0
@@ -60,7 +71,7 @@ class Callers:
             return None
         self._to_send -= 1
         self._number += 1
-        return _NUMBER % self._number + self._rest
+        return number_of(self._number) + self._rest
 
     def served(self) -> None:
         """Count one right answer."""
@@ -107,7 +118,7 @@ class Caller(asyncio.Protocol):
             return
         head, body = message
         if not head.startswith(b"HTTP/1.1 200 ") or body != self._sent:
-            self._callers.fail(f"not the answer to {self._sent[:16]!r}: {head!r} {body[:500]!r}")
+            self._callers.fail(f"not the answer to {self._sent[:NUMBER_BYTES]!r}: {head!r} {body[:500]!r}")
             return
         self._sent = b""
         self._callers.served()

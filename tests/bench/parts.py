@@ -1,7 +1,8 @@
-"""A streamed answer that both ends know beforehand: asked for in a body, sent by the upstream, checked by the callers."""
+"""A streamed answer that both ends know beforehand: asked for in a body, sent by the upstream, checked by callers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from gateway.emulator.frames import part
@@ -41,10 +42,21 @@ class Wish:
         return self.between / 1000
 
     def payloads(self) -> Iterator[bytes]:
-        """What the model says, part by part."""
-        for index in range(self.count):
-            yield (b"%016d %08d " % (self.number, index)).ljust(PART_BYTES, b"x")
+        """What the model says, part by part; the first one tells the number."""
+        yield _payload(self.number)
+        yield from map(_payload, range(1, self.count))
 
     def frames(self) -> Iterator[bytes]:
         """How SageMaker sends it."""
-        return map(part, self.payloads())
+        yield part(_payload(self.number))
+        yield from map(_frame, range(1, self.count))
+
+
+def _payload(number: int) -> bytes:
+    return (b"%016d " % number).ljust(PART_BYTES, b"x")
+
+
+@lru_cache(maxsize=10_000)
+def _frame(index: int) -> bytes:
+    """Made once, so that the upstream is no bottleneck."""
+    return part(_payload(index))

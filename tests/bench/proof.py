@@ -18,7 +18,9 @@ class Proof:
 
     def __init__(self) -> None:
         pair = CredentialSettings(access_key_id=ACCESS_KEY_ID, secret_access_key=SECRET_ACCESS_KEY)
-        self._verifier = Verifier([pair], region=REGION, skew_seconds=SKEW_SECONDS, wall_clock=lambda: datetime.now(UTC))
+        self._verifier = Verifier(
+            [pair], region=REGION, skew_seconds=SKEW_SECONDS, wall_clock=lambda: datetime.now(UTC)
+        )
 
     def problem(self, head: bytes, body: bytes) -> str | None:
         """What is wrong with the signature; None if it is right.

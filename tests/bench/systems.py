@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from .envoy import serving_envoy
+from .parts import OPERATION
 from .processes import REGION, ROOT, Server, serving
+from .upstream import UNSIGNED
 
 ENDPOINT = "bench"
 PATH = f"/endpoints/{ENDPOINT}/invocations"
+STREAM_PATH = f"/endpoints/{ENDPOINT}{OPERATION.decode()}"
 INSTANCES = 512
 """More than there are connections, so that nobody ever waits."""
 
 GATEWAY, BESIDE, ENVOY = "gateway", "gateway beside", "Envoy"
 POOLED, POOLED_UVLOOP, ARTICLE = "aiobotocore", "aiobotocore on uvloop", "the article's app"
 DIRECT = "upstream itself"
+DIRECT_PATH = f"{UNSIGNED}/{ENDPOINT}"
+DIRECT_STREAM_PATH = f"{DIRECT_PATH}{OPERATION.decode()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,3 +51,45 @@ class Reader:
         self._body_at = end + len(HEAD_END)
         self._want = self._body_at + int(head[at + len(_LENGTH) :].partition(b"\r\n")[0])
         return True
+
+
+class Chunks:
+    """Takes the chunks of one streamed answer apart, its head first."""
+
+    __slots__ = ("_rest", "head", "over")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self.head: bytes | None = None
+        """Status line and headers, once they are there."""
+        self.over = False
+        """Whether the last chunk has come."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What of the content has come with this.
+
+        Raises:
+            ValueError: it is no chunked answer.
+        """
+        rest = self._rest + data
+        if self.head is None:
+            head, end, rest = rest.partition(HEAD_END)
+            if not end:
+                self._rest = head
+                return b""
+            if b"\r\ntransfer-encoding: chunked" not in head.lower():
+                raise ValueError(f"an answer without chunks: {head!r} {rest[:500]!r}")
+            self.head = head
+        found = []
+        while True:
+            line, end, after = rest.partition(b"\r\n")
+            if not end:
+                break
+            length = int(line, 16)
+            if len(after) < length + 2:
+                break
+            found.append(after[:length])
+            rest = after[length + 2 :]
+            self.over = not length
+        self._rest = rest
+        return b"".join(found)
