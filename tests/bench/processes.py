@@ -74,12 +74,12 @@ async def serving(arguments: Sequence[str], *, log: Path, checkout: Path = ROOT)
     Raises:
         RuntimeError: it did not start.
     """
-    async with running([sys.executable, *arguments], log=log, checkout=checkout) as process:
+    async with run([sys.executable, *arguments], log=log, checkout=checkout) as process:
         yield Server(process.pid, await _port(process, log))
 
 
 @asynccontextmanager
-async def running(command: Sequence[str], *, log: Path, checkout: Path = ROOT) -> AsyncIterator[Process]:
+async def run(command: Sequence[str], *, log: Path, checkout: Path = ROOT) -> AsyncIterator[Process]:
     """A process that knows the bench's credentials and no others; ended on the way out.
 
     Args:

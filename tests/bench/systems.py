@@ -56,7 +56,7 @@ async def stand(directory: Path, names: Sequence[str], *, beside: Path | None = 
             if name == GATEWAY:
                 serving_it = serving_gateway(directory / "gateway", url)
             elif name == ENVOY:
-                serving_it = serving_envoy(directory / "envoy", upstream.port, most=INSTANCES)
+                serving_it = serving_envoy(directory / "envoy", upstream.port, running=INSTANCES, waiting=INSTANCES)
             else:
                 module, *arguments = peers[name]
                 log = directory / f"{module}-{arguments[-1].rpartition('/')[2]}.log"
