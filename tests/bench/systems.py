@@ -39,12 +39,15 @@ class Stand:
 
 
 @asynccontextmanager
-async def stand(directory: Path, names: Sequence[str], *, beside: Path | None = None) -> AsyncIterator[Stand]:
+async def stand(
+    directory: Path, names: Sequence[str], *, checkout: Path = ROOT, beside: Path | None = None
+) -> AsyncIterator[Stand]:
     """An upstream and some systems in front of it; ended on the way out.
 
     Args:
         directory: where configs and logs may be put.
         names: which systems.
+        checkout: whose gateway it is.
         beside: another checkout whose gateway is one of them too.
     """
     async with AsyncExitStack() as stack:
@@ -54,7 +57,7 @@ async def stand(directory: Path, names: Sequence[str], *, beside: Path | None = 
         systems = {}
         for name in names:
             if name == GATEWAY:
-                serving_it = serving_gateway(directory / "gateway", url)
+                serving_it = serving_gateway(directory / "gateway", url, checkout=checkout)
             elif name == ENVOY:
                 serving_it = serving_envoy(directory / "envoy", upstream.port, running=INSTANCES, waiting=INSTANCES)
             else:
