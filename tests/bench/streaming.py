@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from .figures import Figure, Result, Table, difference, quantile, ratio
+from .figures import Figure, Headline, Result, Table, difference, quantile, ratio
 from .processes import Server
 from .stream_load import open_stream_callers
 from .systems import ARTICLE, DIRECT, DIRECT_STREAM_PATH, ENVOY, STREAM_PATH, Stand
@@ -48,7 +48,8 @@ async def measure(stand: Stand, *, rounds: int, parts: int) -> Result:
     subjects = {name: partial(turn, server, STREAM_PATH) for name, server in stand.systems.items() if name != ARTICLE}
     subjects[DIRECT] = partial(turn, stand.upstream, DIRECT_STREAM_PATH)
     found = await in_turns(rounds, subjects)
-    return Result((_table(found, rounds, parts),), ())
+    paced = {name: Figure(tuple(each.paced_cpu for each in some)) for name, some in found.items() if name != DIRECT}
+    return Result((_table(found, rounds, parts),), (), (Headline("CPU µs per streamed part", paced),))
 
 
 async def _round(server: Server, path: str, parts: int) -> Round:
@@ -98,7 +99,7 @@ def _table(found: Mapping[str, Sequence[Round]], rounds: int, parts: int) -> Tab
         ),
         rows=rows,
         note=f"{rounds} interleaved rounds. Flat out: {parts:,} parts in each stream, sent as fast as they are taken. "
-        f"Paced: {PACED_PARTS} parts in each, one every {BETWEEN_MILLISECONDS} ms, which no read or write puts together; "
-        "the opening of the stream is in the figure. Every byte of every answer is checked. The gateway takes the "
-        "frames apart to see errors in them, as Envoy does not; the client hands on what is in the frames.",
+        f"Paced: {PACED_PARTS} parts in each, one every {BETWEEN_MILLISECONDS} ms, which no read or write puts "
+        "together; the opening of the stream is in the figure. Every byte of every answer is checked. The gateway "
+        "takes the frames apart to see errors in them, as Envoy does not; the client hands on what is in the frames.",
     )

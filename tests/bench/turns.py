@@ -6,6 +6,11 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 
+def part_of(rounds: int) -> int:
+    """How many rounds there are for what is not judged."""
+    return max(1, rounds // 3)
+
+
 async def in_turns(
     rounds: int, subjects: Mapping[str, Callable[[int], Awaitable[Found]]], *, warm: int = 1
 ) -> dict[str, list[Found]]:

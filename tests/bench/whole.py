@@ -1,18 +1,24 @@
 """What a request costs through a whole process, for bodies of three lengths and connections of three numbers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from .figures import Aim, Figure, Result, Table, ratio
+from .figures import Aim, Figure, Headline, Result, Table, ratio
 from .load import open_callers
 from .processes import Server
 from .systems import ARTICLE, BESIDE, DIRECT, DIRECT_PATH, ENVOY, GATEWAY, PATH, POOLED, POOLED_UVLOOP, Stand
-from .turns import in_turns
+from .turns import in_turns, part_of
 
 BODY_BYTES = (100, 10_000, 1_000_000)
 CONNECTIONS = (1, 32, 256)
-JUDGED = ((100, 32), (10_000, 32))
-"""Body and connections of the cells that are judged; they have all the rounds, others a part of them."""
+Cell = tuple[int, int]
+"""Length of the bodies, number of connections."""
+
+JUDGED: tuple[Cell, ...] = ((100, 32), (10_000, 32))
+"""The cells that are judged; they have all the rounds, others a part of them."""
+
+CELLS: tuple[Cell, ...] = tuple((size, number) for size in BODY_BYTES for number in CONNECTIONS)
 
 WANTED = 1.0
 MOST = {ENVOY: 2.0, POOLED: 1 / 7}
@@ -20,6 +26,9 @@ MOST = {ENVOY: 2.0, POOLED: 1 / 7}
 
 SPEED = {GATEWAY: 1.0, BESIDE: 1.0, ENVOY: 2.0, POOLED: 0.4, POOLED_UVLOOP: 0.4, ARTICLE: 0.05, DIRECT: 4.0}
 """Requests of each system in a round, beside the gateway's, so that rounds are about equally long."""
+
+RESIDENT_BYTES = 10_000
+"""The bodies at whose end the memory of a server is a headline."""
 
 _LARGE_BYTES = 1_000_000
 _LARGE_SPEED = 0.1
@@ -61,24 +70,27 @@ class Load:
         return max(self.connections, round(self.requests * SPEED[name] * large))
 
 
-async def measure(stand: Stand, *, rounds: int, requests: int) -> Result:
+async def measure(stand: Stand, *, cells: Sequence[Cell], rounds: int, requests: int) -> Result:
     """All systems under the same load, in interleaved rounds.
 
     Args:
         stand: what is measured.
+        cells: with which bodies and connections.
         rounds: how many rounds the judged cells have; the others have a third of them.
         requests: how many requests the gateway has in each.
     """
     rows: list[tuple[str, ...]] = []
     aims: list[Aim] = []
-    for size in BODY_BYTES:
-        for connections in CONNECTIONS:
-            judged = (size, connections) in JUDGED
-            load = Load(size, connections, requests)
-            costs = await compare(stand, load, rounds=rounds if judged else max(2, rounds // 3), article=judged)
-            rows += _rows(load, costs)
-            aims += _aims(load, costs) if judged else []
-    return Result((_table(rows, rounds, requests),), tuple(aims))
+    headlines: list[Headline] = []
+    for cell in cells:
+        judged = cell in JUDGED
+        load = Load(*cell, requests)
+        costs = await compare(stand, load, rounds=rounds if judged else part_of(rounds), article=judged)
+        rows += _rows(load, costs)
+        if judged:
+            aims += _aims(load, costs)
+            headlines += _headlines(load, costs)
+    return Result((_table(rows, rounds, requests),), tuple(aims), tuple(headlines))
 
 
 async def cost(server: Server, load: Load, *, requests: int, path: str = PATH) -> Cost:
@@ -153,6 +165,22 @@ def _aims(load: Load, costs: dict[str, list[Cost]]) -> list[Aim]:
     ]
 
 
+def _headlines(load: Load, costs: dict[str, list[Cost]]) -> list[Headline]:
+    systems = {name: found for name, found in costs.items() if name != DIRECT}
+    size = _short(load.body_bytes)
+    per_core = {name: Figure(tuple(1e6 / each.cpu for each in found)) for name, found in systems.items()}
+    resident = {name: Figure(tuple(each.resident / MEBIBYTE for each in found)) for name, found in systems.items()}
+    return [
+        Headline(f"CPU µs per request, {size}", {name: cpu_of(found) for name, found in systems.items()}),
+        Headline(f"requests/s per core, {size}", per_core),
+        *([Headline("resident MiB", resident)] if load.body_bytes == RESIDENT_BYTES else []),
+    ]
+
+
+def _short(size: int) -> str:
+    return f"{size // 1000} kB" if size >= 1000 else f"{size} B"
+
+
 def _table(rows: list[tuple[str, ...]], rounds: int, requests: int) -> Table:
     return Table(
         title="Whole request: body × connections, each system a process, the same callers and the same upstream",  # noqa: RUF001
@@ -165,12 +193,12 @@ def _table(rows: list[tuple[str, ...]], rounds: int, requests: int) -> Table:
             *(f"CPU beside {name}" for name in MOST),
         ),
         rows=rows,
-        note=f"{rounds} interleaved rounds ({max(2, rounds // 3)} where nothing is judged) of {requests:,} requests to "
+        note=f"{rounds} interleaved rounds ({part_of(rounds)} where nothing is judged) of {requests:,} requests to "
         "the gateway and more to whoever is faster, fewer to whoever is slower, in a closed loop over kept-alive "
         "connections; every answer is checked, and the first signature of every connection to the upstream is verified "
         "for every system. CPU is user and system time of all threads of the server's process, and a core serves so "
         "many requests as fit into a second of it. The gateway runs with its defaults, everything on: queue, signing, "
-        f"metrics, and the access log in a file. Envoy has one worker, the signing filter over the whole body, its "
+        "metrics, and the access log in a file. Envoy has one worker, the signing filter over the whole body, its "
         "access log as JSON in a file, statistics, and a circuit breaker. The pooled client has an aiohttp app around "
         f"it and nothing else: as `web.run_app` runs it ({POOLED}), and on uvloop. Callers and upstream share the "
         f"machine and its cores; `{DIRECT}` shows what the callers can send where nothing is between.",
