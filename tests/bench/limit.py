@@ -25,6 +25,8 @@ MOST = 1.03
 """The aim: so many times the physical limit."""
 
 BODY_BYTES = 100
+PATIENCE_SECONDS = 300
+"""So long that nobody is refused for what a slow machine makes the gateway expect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ async def _serving(name: str, files: Path, fleet: Server) -> AsyncIterator[Serve
         async with serving_envoy(files, fleet.port, running=INSTANCES, waiting=CALLS) as server:
             yield server
         return
-    endpoint = {"instances": INSTANCES, "queue": {"max_waiting": CALLS}}
+    endpoint = {"instances": INSTANCES, "queue": {"max_waiting": CALLS, "timeout_seconds": PATIENCE_SECONDS}}
     async with serving_gateway(
         files, f"http://127.0.0.1:{fleet.port}", settings={"endpoints": {ENDPOINT: endpoint}}
     ) as server:

@@ -8,7 +8,7 @@ from typing import cast
 
 from .wire import Reader
 
-SECONDS = 60
+SECONDS = 180
 """A round that takes longer is no figure."""
 
 NUMBER_BYTES = 16

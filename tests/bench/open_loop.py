@@ -15,7 +15,7 @@ from time import perf_counter
 from .load import NUMBER_BYTES, WrongAnswer, head_of, number_of
 from .wire import Reader
 
-SECONDS = 30
+SECONDS = 60
 """Where nobody has answered for so long, nobody ever will."""
 
 _CHUNK_BYTES = 2**18
