@@ -3,6 +3,7 @@ PYTHON ?= python3
 MINUTES ?= 3
 BIN := .venv/bin
 READY := .venv/ready
+BENCH_READY := .venv/bench-ready
 
 .PHONY: run demo test lint format bench soak faults lock clean
 
@@ -24,7 +25,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(READY)  ## figures, as ratios to peers in the same run
+bench: $(BENCH_READY)  ## figures beside Envoy's and the SDK's, in the same run: table, plot, README; ten minutes
 	$(BIN)/python -m tests.bench
 
 soak: $(READY)  ## minutes of overload, faults and hang-ups: make soak MINUTES=10
@@ -39,6 +40,9 @@ lock: $(READY)  ## the newest versions that setup.cfg allows
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 		--custom-compile-command "make lock" --extra test setup.cfg \
 		--constraint requirements.lock --output-file requirements-test.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--custom-compile-command "make lock" --extra bench setup.cfg \
+		--constraint requirements-test.lock --output-file requirements-bench.lock
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -48,4 +52,8 @@ $(READY): requirements-test.lock setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-test.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(BENCH_READY): requirements-bench.lock $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-bench.lock
 	@touch $@

@@ -11,11 +11,16 @@ import click
 import uvloop
 from rich.console import Console
 
-from . import limiter, queueing, report, whole
+from . import latency, limit, limiter, queueing, report, scale, streaming, whole
 from .figures import Result
+from .plot import draw
 from .profiling import profile
+from .systems import ARTICLE, ENVOY, GATEWAY, POOLED, POOLED_UVLOOP, Stand, stand
 
-PARTS = ("limiter", "gateway")
+PROCESSES = ("gateway", "latency", "streams")
+"""The parts for which all systems run."""
+
+PARTS = (*PROCESSES, "limit", "scale", "limiter")
 COMMAND = "python -m tests.bench"
 WIDTH = 150
 """Columns of the output where it goes to no terminal."""
@@ -26,27 +31,59 @@ class Size:
     """How long everything takes.
 
     Attributes:
+        cells: bodies and connections of whole requests.
+        crowds: how large the crowds are.
         rounds: rounds that count.
+        few: rounds of what is longer, or is not judged.
+        requests: requests to the gateway in a round.
+        seconds: how long requests come at half load in a round.
+        parts: parts of a stream that comes as fast as it is taken.
         pairs: permits taken and given back per round.
         steps: operations on a standing queue per round.
-        requests: requests per system, body size and round.
         profiled: requests under the profiler.
     """
 
+    cells: tuple[whole.Cell, ...]
+    crowds: scale.Numbers
     rounds: int
+    few: int
+    requests: int
+    seconds: float
+    parts: int
     pairs: int
     steps: int
-    requests: int
     profiled: int
 
 
-FULL = Size(rounds=9, pairs=200_000, steps=5_000, requests=2_000, profiled=20_000)
-SHORT = Size(rounds=3, pairs=50_000, steps=1_000, requests=500, profiled=4_000)
+FULL = Size(
+    cells=whole.CELLS,
+    crowds=scale.FULL,
+    rounds=9,
+    few=3,
+    requests=1_000,
+    seconds=2.5,
+    parts=500,
+    pairs=100_000,
+    steps=3_000,
+    profiled=20_000,
+)
+SHORT = Size(
+    cells=whole.JUDGED,
+    crowds=scale.SHORT,
+    rounds=1,
+    few=1,
+    requests=200,
+    seconds=0.5,
+    parts=50,
+    pairs=50_000,
+    steps=500,
+    profiled=4_000,
+)
 
 
 @click.command()
 @click.argument("parts", nargs=-1, type=click.Choice(PARTS))
-@click.option("--short", is_flag=True, help="A look instead of a measurement: less than 20 s.")
+@click.option("--short", is_flag=True, help="A look instead of a measurement: less than a minute.")
 @click.option("--judge", is_flag=True, help="Exit with 1 if an aim is missed.")
 @click.option("--profile", "profiled", is_flag=True, help="Instead, show where the gateway's CPU time goes.")
 @click.option(
@@ -58,7 +95,8 @@ SHORT = Size(rounds=3, pairs=50_000, steps=1_000, requests=500, profiled=4_000)
 def main(*, parts: tuple[str, ...], short: bool, judge: bool, profiled: bool, beside: Path | None) -> None:
     """Measure PARTS (default: all) of the gateway beside what they are compared with.
 
-    The full form of all parts also writes tests/bench/results/RESULTS.md.
+    The full form of all parts takes ten minutes, and writes table and plot into tests/bench/results/ and the summary
+    into the README.
     """
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     size = SHORT if short else FULL
@@ -69,7 +107,8 @@ def main(*, parts: tuple[str, ...], short: bool, judge: bool, profiled: bool, be
             return
         results = runner.run(_run(console, Path(name), parts or PARTS, size, beside))
     if not (parts or short or beside):
-        console.print(f"written: {report.write(results, COMMAND)}")
+        draw([headline for result in results for headline in result.headlines], report.PLOT)
+        console.print(f"written: {report.write(results, 'make bench')}, {report.PLOT}, {report.README}")
     if judge and not all(aim.met for result in results for aim in result.aims):
         sys.exit(1)
 
@@ -87,11 +126,26 @@ async def _run(
 
 
 async def _results(directory: Path, parts: tuple[str, ...], size: Size, beside: Path | None) -> AsyncIterator[Result]:
+    if set(parts) & set(PROCESSES):
+        async with stand(directory, (GATEWAY, ENVOY, POOLED, POOLED_UVLOOP, ARTICLE), beside=beside) as systems:
+            async for result in _of_processes(systems, parts, size):
+                yield result
+    if "limit" in parts:
+        yield await limit.measure(directory, rounds=size.rounds)
+    if "scale" in parts:
+        yield await scale.measure(directory, numbers=size.crowds, rounds=size.few)
     if "limiter" in parts:
         yield limiter.measure(rounds=size.rounds, pairs=size.pairs)
         yield await queueing.measure(rounds=size.rounds, steps=size.steps)
+
+
+async def _of_processes(systems: Stand, parts: tuple[str, ...], size: Size) -> AsyncIterator[Result]:
     if "gateway" in parts:
-        yield await whole.measure(directory, rounds=size.rounds, requests=size.requests, beside=beside)
+        yield await whole.measure(systems, cells=size.cells, rounds=size.rounds, requests=size.requests)
+    if "latency" in parts:
+        yield await latency.measure(systems, rounds=size.rounds, seconds=size.seconds, requests=size.requests)
+    if "streams" in parts:
+        yield await streaming.measure(systems, rounds=size.few, parts=size.parts)
 
 
 if __name__ == "__main__":

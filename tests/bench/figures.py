@@ -1,7 +1,8 @@
 """Figures: the median of several rounds with its spread, and aims that are met or missed. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from statistics import median
 
 
@@ -24,6 +25,16 @@ class Figure:
         """The median, and the least and most in brackets."""
         middle, low, high = (format(value, form) for value in (self.median, min(self.rounds), max(self.rounds)))
         return f"{middle}{unit} ({low}–{high})"  # noqa: RUF001 - a range is written with a dash
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The least of some values, in ascending order, that such a share of them does not exceed."""
+    return ordered[max(0, ceil(share * len(ordered)) - 1)]
+
+
+def difference(whole: Figure, part: Figure) -> Figure:
+    """Round by round."""
+    return Figure(tuple(a - b for a, b in zip(whole.rounds, part.rounds, strict=True)))
 
 
 def ratio(over: Figure, under: Figure) -> Figure:
@@ -69,11 +80,27 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Headline:
+    """One quantity of all systems, for the summary and the plot.
+
+    Attributes:
+        title: what it is, with its unit.
+        values: what came out, by system.
+        form: how a value is written.
+    """
+
+    title: str
+    values: Mapping[str, Figure]
+    form: str = ",.0f"
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What one part of the bench found."""
 
     tables: tuple[Table, ...]
     aims: tuple[Aim, ...]
+    headlines: tuple[Headline, ...] = ()
 
 
 def interleave(rounds: int, subjects: Sequence[Callable[[], float]]) -> list[Figure]:

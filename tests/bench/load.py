@@ -6,16 +6,30 @@ from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import cast
 
-from .wire import whole
+from .wire import Reader
 
-SECONDS = 60
+SECONDS = 180
 """A round that takes longer is no figure."""
 
-_NUMBER = b"%016d"
+NUMBER_BYTES = 16
+"""Every body begins with a number of so many digits."""
 
 
 class WrongAnswer(Exception):  # noqa: N818 - what it is, in a report
     """An answer that is not the one that was asked for; a fast error is no figure."""
+
+
+def head_of(path: str, body_bytes: int) -> bytes:
+    """Request line and headers."""
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: gateway\r\nAccept: */*\r\nUser-Agent: bench\r\n"
+        f"Content-Type: application/octet-stream\r\nContent-Length: {body_bytes}\r\n\r\n"
+    ).encode()
+
+
+def number_of(number: int) -> bytes:
+    """What a body begins with, so that no two are alike."""
+    return b"%016d" % number
 
 
 class Callers:
@@ -27,19 +41,26 @@ class Callers:
     """
 
     def __init__(self, path: str, body_bytes: int) -> None:
-        self.head = (
-            f"POST {path} HTTP/1.1\r\nHost: gateway\r\nAccept: */*\r\nUser-Agent: bench\r\n"
-            f"Content-Type: application/octet-stream\r\nContent-Length: {body_bytes}\r\n\r\n"
-        ).encode()
-        self._rest = b"x" * (body_bytes - len(_NUMBER % 0))
+        self.head = head_of(path, body_bytes)
+        self._rest = b"x" * (body_bytes - NUMBER_BYTES)
         self.connections: list[Caller] = []
         self._to_send = 0
         self._to_come = 0
         self._number = 0
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def run(self, requests: int) -> float:
+    async def open(self, port: int, connections: int) -> None:
+        """Have so many connections more."""
+        loop = asyncio.get_running_loop()
+        for _ in range(connections):
+            await loop.create_connection(lambda: Caller(self), "127.0.0.1", port)
+
+    async def run(self, requests: int, *, first: int = 0) -> float:
         """Have so many requests served, and say how many seconds that took.
+
+        Args:
+            requests: how many.
+            first: the number of the connection that begins; those before it have none.
 
         Raises:
             WrongAnswer: one of them was not.
@@ -48,7 +69,7 @@ class Callers:
         self._over = asyncio.get_running_loop().create_future()
         self._to_send = self._to_come = requests
         started = perf_counter()
-        for connection in self.connections:
+        for connection in self.connections[first:]:
             connection.proceed()
         async with asyncio.timeout(SECONDS):
             await self._over
@@ -60,7 +81,7 @@ class Callers:
             return None
         self._to_send -= 1
         self._number += 1
-        return _NUMBER % self._number + self._rest
+        return number_of(self._number) + self._rest
 
     def served(self) -> None:
         """Count one right answer."""
@@ -81,7 +102,7 @@ class Caller(asyncio.Protocol):
     def __init__(self, callers: Callers) -> None:
         self._callers = callers
         self._transport: asyncio.Transport | None = None
-        self._buffer = b""
+        self._reader = Reader()
         self._sent = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -98,18 +119,18 @@ class Caller(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Judge the answer once it is complete."""
-        self._buffer += data
         try:
-            message = whole(self._buffer)
+            message = self._reader.feed(data)
         except ValueError as error:
             self._callers.fail(str(error))
             return
         if message is None:
             return
-        if not self._buffer.startswith(b"HTTP/1.1 200 ") or message[1] != self._sent:
-            self._callers.fail(f"not the answer to {self._sent[:16]!r}: {self._buffer[:500]!r}")
+        head, body = message
+        if not head.startswith(b"HTTP/1.1 200 ") or body != self._sent:
+            self._callers.fail(f"not the answer to {self._sent[:NUMBER_BYTES]!r}: {head!r} {body[:500]!r}")
             return
-        self._buffer = self._sent = b""
+        self._sent = b""
         self._callers.served()
         self.proceed()
 
@@ -128,10 +149,8 @@ class Caller(asyncio.Protocol):
 async def open_callers(port: int, path: str, *, body_bytes: int, connections: int) -> AsyncIterator[Callers]:
     """Callers with open connections to 127.0.0.1; closed on the way out."""
     callers = Callers(path, body_bytes)
-    loop = asyncio.get_running_loop()
     try:
-        for _ in range(connections):
-            await loop.create_connection(lambda: Caller(callers), "127.0.0.1", port)
+        await callers.open(port, connections)
         yield callers
     finally:
         for connection in callers.connections:

@@ -1,8 +1,9 @@
-"""The processes that are measured: started, heard until they listen, their CPU time read, ended for certain."""
+"""The processes that are measured: started, heard until they listen, CPU time and memory read, ended for certain."""
 
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -17,7 +18,17 @@ ROOT = Path(__file__).parents[2]
 
 START_SECONDS = 20
 STOP_SECONDS = 10
-KEYS = {"AWS_ACCESS_KEY_ID": "AKIABENCH", "AWS_SECRET_ACCESS_KEY": "bench-secret", "AWS_EC2_METADATA_DISABLED": "true"}
+REGION = "ap-northeast-1"
+ACCESS_KEY_ID = "AKIABENCH"
+SECRET_ACCESS_KEY = "bench-secret"
+KEYS = {
+    "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+    "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+BACKLOG = 4096
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 _CPUCLOCK_SCHED = 2
 """Linux's number of a process's CPU clock, user and system time of all its threads; see clock_getcpuclockid(3)."""
@@ -39,6 +50,17 @@ class Server:
         """User and system time so far, to the nanosecond (`/proc/PID/stat` counts in hundredths of a second)."""
         return time.clock_gettime((~self.pid << 3) | _CPUCLOCK_SCHED)
 
+    def resident_bytes(self) -> int:
+        """How much memory it has now."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+
+
+def listen() -> socket.socket:
+    """A socket on 127.0.0.1 that listens, and says so on standard output."""
+    listening = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+    print(f"listening on http://127.0.0.1:{listening.getsockname()[1]}", flush=True)  # noqa: T201
+    return listening
+
 
 @asynccontextmanager
 async def serving(arguments: Sequence[str], *, log: Path, checkout: Path = ROOT) -> AsyncIterator[Server]:
@@ -52,15 +74,28 @@ async def serving(arguments: Sequence[str], *, log: Path, checkout: Path = ROOT)
     Raises:
         RuntimeError: it did not start.
     """
+    async with run([sys.executable, *arguments], log=log, checkout=checkout) as process:
+        yield Server(process.pid, await _port(process, log))
+
+
+@asynccontextmanager
+async def run(command: Sequence[str], *, log: Path, checkout: Path = ROOT) -> AsyncIterator[Process]:
+    """A process that knows the bench's credentials and no others; ended on the way out.
+
+    Args:
+        command: the program and its arguments.
+        log: the file that its standard error goes to.
+        checkout: the directory that it runs in.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     nowhere = str(log.with_suffix(".none"))
     files = {"AWS_CONFIG_FILE": nowhere, "AWS_SHARED_CREDENTIALS_FILE": nowhere}
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, cwd=checkout, env={**environment, **KEYS, **files}, stdout=PIPE, stderr=errors
+            *command, cwd=checkout, env={**environment, **KEYS, **files}, stdout=PIPE, stderr=errors
         )
     try:
-        yield Server(process.pid, await _port(process, log))
+        yield process
     finally:
         await _stop(process)
 

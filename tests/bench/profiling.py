@@ -8,10 +8,11 @@ from pathlib import Path
 
 from .figures import Table
 from .processes import serving
-from .whole import cost, serving_gateway
+from .systems import serving_gateway
+from .whole import Load, cost
 
 TOP = 30
-BODY_BYTES = 100
+LOAD = Load(body_bytes=100, connections=32, requests=0)
 
 
 async def profile(directory: Path, *, requests: int) -> tuple[Table, ...]:
@@ -26,9 +27,9 @@ async def profile(directory: Path, *, requests: int) -> tuple[Table, ...]:
     async with serving(["-m", "tests.bench.upstream"], log=directory / "up.log") as upstream:
         url = f"http://127.0.0.1:{upstream.port}"
         async with serving_gateway(directory / "sampled", url, command=command) as gateway:
-            await cost(gateway, body_bytes=BODY_BYTES, requests=requests // 4)
+            await cost(gateway, LOAD, requests=requests // 4)
             os.kill(gateway.pid, signal.SIGUSR1)
-            spent = await cost(gateway, body_bytes=BODY_BYTES, requests=requests)
+            spent = await cost(gateway, LOAD, requests=requests)
     samples = json.loads(found.read_text())
     number = samples["number"]
     note = f"{number:,} samples under {requests:,} requests at {spent.cpu:.0f} µs each, the looking included."

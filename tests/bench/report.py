@@ -1,5 +1,6 @@
 """What was found, for people: on the terminal, and as Markdown."""
 
+import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -10,9 +11,14 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from .figures import Aim, Result, Table
+from .processes import ROOT
 
 PACKAGES = ("aiohttp", "aiobotocore", "botocore", "uvloop")
 RESULTS = Path(__file__).parent / "results" / "RESULTS.md"
+PLOT = RESULTS.with_name("bench.svg")
+README = ROOT / "README.md"
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+"""Between these lines the README has the summary."""
 
 
 def versions() -> str:
@@ -44,11 +50,15 @@ def show_table(console: Console, table: Table) -> None:
 def write(results: Sequence[Result], command: str) -> Path:
     """Write the Markdown file, without dates: what it says follows from versions and machine.
 
+    The summary at its beginning goes into the README, too.
+
     Args:
         results: what was found.
         command: how to find it again.
     """
-    lines = ["# Bench", "", f"Made by `{command}` with {versions()}.", ""]
+    short = summary(results, command)
+    lines = ["# Bench", "", *short, "", f"![Headlines]({PLOT.name})", ""]
+    lines += [f"Made with {versions()}, on {os.cpu_count()} cores.", ""]
     lines += ["Each figure is a median, with the least and the most in brackets. Ratios are what is judged.", ""]
     for result in results:
         for table in result.tables:
@@ -56,7 +66,30 @@ def write(results: Sequence[Result], command: str) -> Path:
         lines += [*(f"- {_verdict(aim)}" for aim in result.aims), ""]
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    README.write_text("\n".join((before + BEGIN, *short, END + after)), encoding="utf-8")
     return RESULTS
+
+
+def summary(results: Sequence[Result], command: str) -> list[str]:
+    """The headlines as a table of medians with a column for each system, and their aims.
+
+    Args:
+        results: what was found.
+        command: how to find it again.
+    """
+    headlines = [headline for result in results for headline in result.headlines]
+    systems = list(dict.fromkeys(name for headline in headlines for name in headline.values))
+    rows = [("", *systems)]
+    for headline in headlines:
+        cells = (headline.values.get(name) for name in systems)
+        written = ("" if cell is None else format(cell.median, headline.form) for cell in cells)
+        rows.append((headline.title, *written))
+    rule = ["---", *("---:" for _ in systems)]
+    table = [f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:])]
+    aims = [f"- {_verdict(aim)}" for result in results if result.headlines for aim in result.aims]
+    return [f"Medians of one run of `{command}`:", "", *table, "", *aims]
 
 
 def _verdict(aim: Aim) -> str:

@@ -1,24 +1,38 @@
-"""What a request costs through a whole process: the gateway as it is served, beside a pooled aiobotocore client."""
+"""What a request costs through a whole process, for bodies of three lengths and connections of three numbers."""
 
-import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
-from .figures import Aim, Figure, Result, Table, ratio
+from .figures import Aim, Figure, Headline, Result, Table, ratio
 from .load import open_callers
-from .processes import ROOT, Server, serving
+from .processes import Server
+from .systems import ARTICLE, BESIDE, DIRECT, DIRECT_PATH, ENVOY, GATEWAY, PATH, POOLED, POOLED_UVLOOP, Stand
+from .turns import in_turns, part_of
 
-ENDPOINT = "bench"
-PATH = f"/endpoints/{ENDPOINT}/invocations"
-CONNECTIONS = 32
-INSTANCES = 64
-"""More than there are connections, so that nobody ever waits."""
+BODY_BYTES = (100, 10_000, 1_000_000)
+CONNECTIONS = (1, 32, 256)
+Cell = tuple[int, int]
+"""Length of the bodies, number of connections."""
 
-BODY_BYTES = (100, 10_000)
-MOST = 1 / 3
-"""The aim: the whole gateway takes at most a third of the CPU that the client alone takes in the plainest app."""
+JUDGED: tuple[Cell, ...] = ((100, 32), (10_000, 32))
+"""The cells that are judged; they have all the rounds, others a part of them."""
+
+CELLS: tuple[Cell, ...] = tuple((size, number) for size in BODY_BYTES for number in CONNECTIONS)
+
+WANTED = 1.0
+MOST = {ENVOY: 2.0, POOLED: 1 / 7}
+"""The aims: no more CPU than Envoy, of which twice is the most, and a seventh of what the client alone takes."""
+
+SPEED = {GATEWAY: 1.0, BESIDE: 1.0, ENVOY: 2.0, POOLED: 0.4, POOLED_UVLOOP: 0.4, ARTICLE: 0.05, DIRECT: 4.0}
+"""Requests of each system in a round, beside the gateway's, so that rounds are about equally long."""
+
+RESIDENT_BYTES = 10_000
+"""The bodies at whose end the memory of a server is a headline."""
+
+_LARGE_BYTES = 1_000_000
+_LARGE_SPEED = 0.1
+MEBIBYTE = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,99 +42,164 @@ class Cost:
     Attributes:
         cpu: microseconds of the server's CPU per request.
         rate: requests per second.
+        resident: bytes of memory that the server has at its end.
     """
 
     cpu: float
     rate: float
+    resident: int
 
 
-async def measure(directory: Path, *, rounds: int, requests: int, beside: Path | None) -> Result:
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the callers do.
+
+    Attributes:
+        body_bytes: the length of each body.
+        connections: how many callers there are.
+        requests: how many requests the gateway gets in a round.
+    """
+
+    body_bytes: int
+    connections: int
+    requests: int
+
+    def share(self, name: str) -> int:
+        """How many requests one of the systems gets."""
+        large = _LARGE_SPEED if self.body_bytes >= _LARGE_BYTES else 1
+        return max(self.connections, round(self.requests * SPEED[name] * large))
+
+
+async def measure(stand: Stand, *, cells: Sequence[Cell], rounds: int, requests: int) -> Result:
     """All systems under the same load, in interleaved rounds.
 
     Args:
-        directory: where configs and logs may be put.
-        rounds: how many.
-        requests: how many requests each of them has.
-        beside: another checkout whose gateway is measured too.
+        stand: what is measured.
+        cells: with which bodies and connections.
+        rounds: how many rounds the judged cells have; the others have a third of them.
+        requests: how many requests the gateway has in each.
     """
-    async with AsyncExitStack() as stack:
-        upstream = await stack.enter_async_context(serving(["-m", "tests.bench.upstream"], log=directory / "up.log"))
-        url = f"http://127.0.0.1:{upstream.port}"
-        systems = {"gateway": await stack.enter_async_context(serving_gateway(directory / "gateway", url))}
-        if beside is not None:
-            systems["gateway beside"] = await stack.enter_async_context(
-                serving_gateway(directory / "beside", url, checkout=beside)
-            )
-        systems["aiobotocore"] = await stack.enter_async_context(
-            serving(["-m", "tests.bench.peer", url], log=directory / "peer.log")
-        )
-        costs = {size: await _rounds(systems, size, rounds, requests) for size in BODY_BYTES}
-    return _result(costs, rounds, requests)
+    rows: list[tuple[str, ...]] = []
+    aims: list[Aim] = []
+    headlines: list[Headline] = []
+    for cell in cells:
+        judged = cell in JUDGED
+        load = Load(*cell, requests)
+        costs = await compare(stand, load, rounds=rounds if judged else part_of(rounds), article=judged)
+        rows += _rows(load, costs)
+        if judged:
+            aims += _aims(load, costs)
+            headlines += _headlines(load, costs)
+    return Result((_table(rows, rounds, requests),), tuple(aims), tuple(headlines))
 
 
-@asynccontextmanager
-async def serving_gateway(
-    name: Path, url: str, *, command: Sequence[str] = ("-m", "gateway"), checkout: Path = ROOT
-) -> AsyncIterator[Server]:
-    """A gateway with default settings, its access log in a file.
-
-    Args:
-        name: its files are called so.
-        url: its upstream.
-        command: how it is run.
-        checkout: whose gateway it is.
-    """
-    config = name.with_suffix(".yaml")
-    settings = {
-        "listen": {"port": 0},
-        "aws": {"region": "ap-northeast-1", "endpoint_url": url},
-        "endpoints": {ENDPOINT: {"instances": INSTANCES}},
-    }
-    config.write_text(json.dumps(settings))  # JSON is YAML
-    arguments = [*command, "serve", "--config", str(config)]
-    async with serving(arguments, log=name.with_suffix(".log"), checkout=checkout) as server:
-        yield server
-
-
-async def cost(server: Server, *, body_bytes: int, requests: int) -> Cost:
+async def cost(server: Server, load: Load, *, requests: int, path: str = PATH) -> Cost:
     """One round of load on one server."""
-    async with open_callers(server.port, PATH, body_bytes=body_bytes, connections=CONNECTIONS) as callers:
-        await callers.run(CONNECTIONS)  # opens whatever is opened with the first request of a connection
+    async with open_callers(server.port, path, body_bytes=load.body_bytes, connections=load.connections) as callers:
+        await callers.run(load.connections)  # opens whatever is opened with the first request of a connection
         before = server.cpu_seconds()
         seconds = await callers.run(requests)
         used = server.cpu_seconds() - before
-    return Cost(cpu=used / requests * 1e6, rate=requests / seconds)
+    return Cost(cpu=used / requests * 1e6, rate=requests / seconds, resident=server.resident_bytes())
 
 
-async def _rounds(systems: dict[str, Server], body_bytes: int, rounds: int, requests: int) -> dict[str, list[Cost]]:
-    costs: dict[str, list[Cost]] = {name: [] for name in systems}
-    for number in range(rounds + 1):
-        order = list(systems.items())
-        for name, server in order if number % 2 else reversed(order):
-            # The first round is for warmth and does not count.
-            found = await cost(server, body_bytes=body_bytes, requests=requests if number else requests // 4)
-            if number:
-                costs[name].append(found)
-    return costs
+async def compare(stand: Stand, load: Load, *, rounds: int, article: bool) -> dict[str, list[Cost]]:
+    """One cell of the table.
+
+    Args:
+        stand: what is measured.
+        load: under which load.
+        rounds: how many.
+        article: whether the slowest of all takes part.
+    """
+
+    async def turn(server: Server, path: str, requests: int, number: int) -> Cost:
+        return await cost(server, load, requests=requests if number >= 0 else max(1, requests // 4), path=path)
+
+    subjects = {
+        name: partial(turn, server, PATH, load.share(name))
+        for name, server in stand.systems.items()
+        if article or name != ARTICLE
+    }
+    subjects[DIRECT] = partial(turn, stand.upstream, DIRECT_PATH, load.share(DIRECT))
+    return await in_turns(rounds, subjects)
 
 
-def _result(costs: dict[int, dict[str, list[Cost]]], rounds: int, requests: int) -> Result:
-    rows, aims = [], []
-    for size, systems in costs.items():
-        cpu = {name: Figure(tuple(each.cpu for each in found)) for name, found in systems.items()}
-        rate = {name: Figure(tuple(each.rate for each in found)) for name, found in systems.items()}
-        peer = cpu["aiobotocore"]
-        for name in systems:
-            share = "1" if cpu[name] is peer else ratio(cpu[name], peer).text(".3f", "×")  # noqa: RUF001
-            rows.append((f"{name}, {size:,} B", cpu[name].text(), rate[name].text(",.0f"), share))
-        aims.append(Aim(f"CPU per request beside aiobotocore, {size:,} B", ratio(cpu["gateway"], peer), MOST))
-    table = Table(
-        title="Whole request: each system a process, the same callers and the same upstream",
-        columns=("", "CPU µs per request", "requests per second", "CPU beside aiobotocore"),
+def cpu_of(costs: list[Cost]) -> Figure:
+    """The CPU per request, round by round."""
+    return Figure(tuple(each.cpu for each in costs))
+
+
+def _rows(load: Load, costs: dict[str, list[Cost]]) -> list[tuple[str, ...]]:
+    cpu = {name: cpu_of(found) for name, found in costs.items()}
+    rows = []
+    for name, found in costs.items():
+        rate = Figure(tuple(each.rate for each in found))
+        per_core = Figure(tuple(1e6 / each.cpu for each in found))
+        resident = Figure(tuple(each.resident / MEBIBYTE for each in found))
+        rows.append(
+            (
+                f"{load.body_bytes:,} B × {load.connections}: {name}",  # noqa: RUF001
+                cpu[name].text(),
+                per_core.text(",.0f"),
+                rate.text(",.0f"),
+                resident.text(".0f"),
+                *(_beside(cpu[name], cpu.get(peer), name) for peer in MOST),
+            )
+        )
+    return rows
+
+
+def _beside(figure: Figure, peer: Figure | None, name: str) -> str:
+    if peer is None or name == DIRECT:
+        return ""
+    return "1" if peer is figure else ratio(figure, peer).text(".2f", "×")  # noqa: RUF001
+
+
+def _aims(load: Load, costs: dict[str, list[Cost]]) -> list[Aim]:
+    ours = cpu_of(costs[GATEWAY])
+    return [
+        Aim(f"CPU per request beside {name}, {load.body_bytes:,} B", ratio(ours, cpu_of(costs[name])), most)
+        for name, most in MOST.items()
+        if name in costs
+    ]
+
+
+def _headlines(load: Load, costs: dict[str, list[Cost]]) -> list[Headline]:
+    systems = {name: found for name, found in costs.items() if name != DIRECT}
+    size = _short(load.body_bytes)
+    per_core = {name: Figure(tuple(1e6 / each.cpu for each in found)) for name, found in systems.items()}
+    resident = {name: Figure(tuple(each.resident / MEBIBYTE for each in found)) for name, found in systems.items()}
+    return [
+        Headline(f"CPU µs per request, {size}", {name: cpu_of(found) for name, found in systems.items()}),
+        Headline(f"requests/s per core, {size}", per_core),
+        *([Headline("resident MiB", resident)] if load.body_bytes == RESIDENT_BYTES else []),
+    ]
+
+
+def _short(size: int) -> str:
+    return f"{size // 1000} kB" if size >= 1000 else f"{size} B"
+
+
+def _table(rows: list[tuple[str, ...]], rounds: int, requests: int) -> Table:
+    return Table(
+        title="Whole request: body × connections, each system a process, the same callers and the same upstream",  # noqa: RUF001
+        columns=(
+            "",
+            "CPU µs per request",
+            "requests per second per core",
+            "requests per second",
+            "resident MiB",
+            *(f"CPU beside {name}" for name in MOST),
+        ),
         rows=rows,
-        note=f"{rounds} interleaved rounds of {requests:,} requests over {CONNECTIONS} connections in a closed loop; "
-        "every answer is checked. CPU is user and system time of the server's process. The gateway runs with its "
-        "defaults: queue, signing, metrics, and the access log in a file. Callers and upstream share the machine, so "
-        "requests per second are for information.",
+        note=f"{rounds} interleaved rounds ({part_of(rounds)} where nothing is judged) of {requests:,} requests to "
+        "the gateway and more to whoever is faster, fewer to whoever is slower, in a closed loop over kept-alive "
+        "connections; every answer is checked, and the first signature of every connection to the upstream is verified "
+        "for every system. CPU is user and system time of all threads of the server's process, and a core serves so "
+        "many requests as fit into a second of it. The gateway runs with its defaults, everything on: queue, signing, "
+        "metrics, and the access log in a file. Envoy has one worker, the signing filter over the whole body, its "
+        "access log as JSON in a file, statistics, and a circuit breaker. The pooled client has an aiohttp app around "
+        f"it and nothing else: as `web.run_app` runs it ({POOLED}), and on uvloop. Callers and upstream share the "
+        f"machine and its cores; `{DIRECT}` shows what the callers can send where nothing is between.",
     )
-    return Result((table,), tuple(aims))
