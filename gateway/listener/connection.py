@@ -4,7 +4,6 @@ import asyncio
 import socket
 from collections.abc import Callable
 from typing import Any, cast
-from uuid import uuid4
 
 from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -14,7 +13,8 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import ERROR
 from yarl import URL
 
-from gateway.errors import CROWDED, PROXY_NAME, Refusal, failed
+from gateway.errors import Refusal, failed
+from gateway.listener.doorman import Doorman
 from gateway.listener.limits import Crowd, Limits
 from gateway.listener.serving import Serving
 from gateway.listener.strict import malformed, too_long
@@ -22,9 +22,6 @@ from gateway.request import Request
 
 UNREADABLE = ERROR._replace(method="-", path="-", url=URL("-", encoded=True), version=HttpVersion11)
 """What stands for a request that could not be read."""
-
-TURNED_AWAY_SECONDS = 1.0
-"""How long a caller who was turned away may take to read why."""
 
 HANG_UP_SECONDS = 1.0
 """How often a caller is looked after who is not read from."""
@@ -40,14 +37,18 @@ class Connection(Serving):
         server: aiohttp's name of the listener.
         loop: the event loop.
         crowd: all connections.
+        doorman: says when a new request is heard.
         limits: the bounds.
+        since: since when it exists, in seconds of the loop.
         refuse: makes an answer of a refusal, and tells log and metrics.
         options: what aiohttp is told besides.
     """
 
     __slots__ = (
+        "_came",
         "_content",
         "_crowd",
+        "_doorman",
         "_head_bytes",
         "_head_since",
         "_limits",
@@ -66,7 +67,9 @@ class Connection(Serving):
         *,
         loop: asyncio.AbstractEventLoop,
         crowd: Crowd,
+        doorman: Doorman,
         limits: Limits,
+        since: float,
         refuse: Callable[[web.BaseRequest, Refusal], web.Response],
         **options: Any,
     ) -> None:
@@ -81,12 +84,14 @@ class Connection(Serving):
             **options,
         )
         self._crowd = crowd
+        self._doorman = doorman
         self._limits = limits
         self._refuse = refuse
         self._wire: asyncio.Transport | None = None  # aiohttp forgets its own when it has closed it, but not sent all
         self._content: StreamReader = EMPTY_PAYLOAD  # of the last request
         self._over = True  # it is answered
-        self._head_since: float | None = None
+        self._came: list[bytes] = []  # and waits to be heard
+        self._head_since: float | None = since
         self._head_bytes = 0
         self._too_long = False
         self._unsent = 0
@@ -96,21 +101,16 @@ class Connection(Serving):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A caller has come."""
         wire = cast("asyncio.Transport", transport)
-        if not self._crowd.admit(self):
-            farewell = TurnedAway()
-            wire.set_protocol(farewell)
-            farewell.connection_made(wire)
-            return
         super().connection_made(wire)
         # An answer is over when the kernel has it. Else what nobody reads could outlive its request unseen.
         wire.set_write_buffer_limits(high=1, low=0)
         self._wire = wire
-        self._head_since = self._loop.time()
         self._look_in(self._limits.head_seconds)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The caller has gone, or was made to."""
         self._crowd.forget(self)
+        self._came.clear()
         for timer in (self._look_timer, self._send_timer):
             if timer is not None:
                 timer.cancel()
@@ -122,7 +122,27 @@ class Connection(Serving):
             task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """Something came, or, where it is empty, what came before is to be looked at again."""
+        """Something came, or, where it is empty, what came before is to be looked at again. A new request may wait."""
+        if data and self._came:
+            self._came.append(data)
+            self._pause_transport_reading()  # whoever cannot wait is not read from
+        elif data and self._over and self._content.is_eof() and not self._doorman.lets_in():
+            self._came.append(data)
+            self._doorman.wait(self._come_in)
+        else:
+            self.listen_to(data)
+
+    def _come_in(self) -> None:
+        if not self._came:
+            return  # gone, unheard
+        if len(self._came) > 1:
+            self._resume_transport_reading()
+        data = b"".join(self._came)
+        self._came.clear()
+        self.listen_to(data)
+
+    def listen_to(self, data: bytes) -> None:
+        """Take what came, now that it is its turn."""
         in_head = bool(data) and self._over and self._content.is_eof()
         if in_head and self._head_since is None:
             self._head_since = self._loop.time()
@@ -164,7 +184,7 @@ class Connection(Serving):
 
     def leave(self) -> bool:
         """Close at once, unless a request has come meanwhile; whether it did."""
-        if self._messages:
+        if self._messages or self._came:
             return False
         self.force_close()
         return True
@@ -245,32 +265,6 @@ class Connection(Serving):
 
     def _left(self) -> int:
         return self._wire.get_write_buffer_size() if self._wire is not None else 0
-
-
-class TurnedAway(asyncio.Protocol):
-    """A connection too many. It is told so at once, whatever it sends, and closed.
-
-    A 503 with Retry-After is what AWS SDKs and load balancers try again by themselves; of a connection that is closed
-    without a word nobody knows whether a model ran.
-    """
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say it."""
-        wire = cast("asyncio.Transport", transport)
-        refusal = Refusal(CROWDED, "The gateway has as many connections as it may: the call was not sent, try again.")
-        status, headers, body = refusal.wire(str(uuid4()))
-        headers += [("Server", PROXY_NAME), ("Content-Length", str(len(body))), ("Connection", "close")]
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
-        wire.write(f"HTTP/1.1 {status} Service Unavailable\r\n{lines}\r\n".encode() + body)
-        if wire.can_write_eof():
-            wire.write_eof()
-        # Closed while something of the caller is unread, the connection would be reset, and the answer lost.
-        self._end = asyncio.get_running_loop().call_later(TURNED_AWAY_SECONDS, wire.abort)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """It is gone."""
-        del exc
-        self._end.cancel()
 
 
 def _hung_up(transport: asyncio.Transport) -> bool:

@@ -87,6 +87,17 @@ class Crowd:
         self._idle[guest] = None
         return True
 
+    def replace(self, guest: Guest, other: Guest) -> None:
+        """The same caller goes by another name from now on."""
+        self.forget(guest)
+        self._open.add(other)
+        self._idle[other] = None
+
+    def close(self) -> None:
+        """Have all leave who have no request."""
+        for guest in tuple(self._idle):
+            guest.leave()
+
     def work(self, guest: Guest) -> None:
         """One of them has a request."""
         self._idle.pop(guest, None)

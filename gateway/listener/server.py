@@ -11,7 +11,9 @@ from multidict import CIMultiDict
 
 from gateway.errors import PROXY_NAME, Refusal
 from gateway.listener.connection import Connection
+from gateway.listener.doorman import Doorman
 from gateway.listener.limits import Crowd, Limits
+from gateway.listener.newcomer import Newcomer
 from gateway.listener.strict import check
 from gateway.models import Connections, Record
 from gateway.request import Request, Sent
@@ -37,25 +39,36 @@ class Listener(web.Server):
         self._answer = handler
         self._hooks = tuple(hooks)
         self._crowd = Crowd(limits.connections)
+        self._doorman = Doorman(self._loop)
         self._limits = limits
         self.url = ""
         """Where it is."""
 
-    def __call__(self) -> Connection:
+    def __call__(self) -> Newcomer:  # type: ignore[override] # `Serving` is made when there is something to serve
         """A connection that comes."""
-        options: dict[str, Any] = {"access_log": None, "auto_decompress": False}
-        return Connection(
-            self,
-            loop=asyncio.get_running_loop(),
-            crowd=self._crowd,
-            limits=self._limits,
-            refuse=self._refuse,
-            **options,
-        )
+        return Newcomer(self._crowd, self._doorman, self._limits, self._make)
+
+    def pre_shutdown(self) -> None:
+        """Close what idles; nobody comes any more."""
+        super().pre_shutdown()
+        self._crowd.close()
 
     def statistics(self) -> Connections:
         """What has become of the connections so far."""
         return self._crowd.statistics()
+
+    def _make(self, since: float) -> Connection:
+        options: dict[str, Any] = {"access_log": None, "auto_decompress": False}
+        return Connection(
+            self,
+            loop=self._loop,
+            crowd=self._crowd,
+            doorman=self._doorman,
+            limits=self._limits,
+            since=since,
+            refuse=self._refuse,
+            **options,
+        )
 
     async def _handle(self, request: Request) -> web.StreamResponse | Sent:
         if request.transport is None:

@@ -1,0 +1,51 @@
+"""Lets requests in a few at a time, so that a crowd at the door does not keep answers from those who are inside."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+AT_A_TIME = 8
+"""How many new requests are begun in one turn of the event loop. In between, answers are passed on: a call that has
+ended leaves an instance idle until the next one is sent, and a thousand requests that come at once take as long to read
+as some calls take to run."""
+
+
+class Doorman:
+    """Who may come in now, and who waits for their turn at the door, in the order in which they came.
+
+    Args:
+        loop: whose turns count.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._left = AT_A_TIME
+        self._counting = False
+
+    def lets_in(self) -> bool:
+        """Whether one more may come in now; else they have to `wait`."""
+        if not self._left or self._waiting:
+            return False
+        self._left -= 1
+        self._count()
+        return True
+
+    def wait(self, come_in: Callable[[], None]) -> None:
+        """Have somebody called in when it is their turn."""
+        self._waiting.append(come_in)
+        self._count()
+
+    def _count(self) -> None:
+        if not self._counting:
+            self._counting = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._counting = False
+        self._left = AT_A_TIME
+        while self._waiting and self._left:
+            self._left -= 1
+            self._waiting.popleft()()
+        if self._left < AT_A_TIME:
+            self._count()
