@@ -107,12 +107,16 @@ async def garbled(peer: Peer) -> None:
 @pytest.mark.parametrize("script", [cut_in_a_frame, cut_by_close, garbled])
 @pytest.mark.parametrize("headers", [FRAMES, {}], ids=["frames", "decoded"])
 async def test_a_broken_stream_is_never_a_good_end(script: Script, headers: dict[str, str]) -> None:
-    """The caller's connection is cut off without a last chunk; it is refused as `broken`; the permit is back."""
-    async with in_front_of(script) as (gateway, _), aiohttp.ClientSession() as session:
+    """The caller's connection is cut off without a last chunk; it is refused as `broken`; the permit is back.
+
+    And the connection to SageMaker is closed, even where its answer came whole: nothing else is read from it.
+    """
+    async with in_front_of(script) as (gateway, server), aiohttp.ClientSession() as session:
         with pytest.raises((aiohttp.ClientPayloadError, aiohttp.ClientOSError)):
             async with session.post(url(gateway), data=b"{}", headers=headers) as response:
                 await response.read()
         await until(lambda: running(gateway) == 0)
+        await asyncio.wait_for(server.idle.wait(), 5)
         async with session.get(f"{gateway.url}/metrics") as response:
             metrics = await response.text()
 

@@ -17,6 +17,8 @@ COPIED_BYTES = 16 * 1024
 SLICE_BYTES = 64 * 1024
 """How much of a body is encrypted at a time, and how much of that may wait to be sent."""
 
+NOTHING = memoryview(b"")
+
 
 class Owner(Protocol):
     """Who is told of a connection's beginning and end."""
@@ -60,7 +62,7 @@ class Connection(asyncio.Protocol):
         self._choked = False
         self._paused = False
         self._wakeful = False
-        self._unsent = memoryview(b"")
+        self._unsent = NOTHING
         self._waiter: asyncio.Future[None] | None = None
         self._failure: WireError | TimeoutError | None = None
 
@@ -146,6 +148,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close it at once. What is left of a request is not sent: a part of one runs no model."""
+        self._unsent = NOTHING
         self._transport.abort()
 
     # What the loop tells
@@ -195,7 +198,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is closed. One that ends without `eof_received` was cut."""
         self._fail(WireError("it was closed" if exc is None else type(exc).__name__))
-        self._unsent = self._unsent[:0]
+        self._unsent = NOTHING
         self._reader.close()
         self._owner.lost(self)
 
@@ -221,7 +224,7 @@ class Connection(asyncio.Protocol):
         if self._busy:
             self._busy = False
             self._failure = failure
-            self._transport.abort()
+            self.abort()
             self._wake()
 
     def _wake(self) -> None:

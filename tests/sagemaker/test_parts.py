@@ -96,6 +96,25 @@ def test_what_came_before_the_damage_is_not_lost(frames: bool) -> None:  # noqa:
         parts.end()
 
 
+@pytest.mark.parametrize(
+    ("data", "sound"),
+    [
+        (b"", True),
+        (part(b"a"), True),
+        (exception_message("ModelStreamError", "failed"), True),
+        (part(b"a")[:-1], False),
+        (part(b"a")[:-1] + b"?", False),
+        (part(b"a")[:-1] + b"?" + part(b"b"), False),
+    ],
+)
+def test_a_stream_of_whole_frames_is_sound(data: bytes, sound: bool) -> None:  # noqa: FBT001
+    """Whatever they say: an error of the model leaves nothing behind that could be taken for another answer."""
+    for frames in (True, False):
+        parts, _ = open_parts(frames=frames)
+        parts.feed(data)
+        assert parts.sound() is sound
+
+
 def test_an_error_is_seen_by_everybody() -> None:
     """In frames it is the SDK's to raise; decoded, the stream fails, and server-sent events say why."""
     failure = exception_message("ModelStreamError", "too\nslow", "StreamBroken")
