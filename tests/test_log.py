@@ -6,14 +6,14 @@ import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.log import LEVELS, access_log, adopt_libraries, make_logger
-from gateway.models import Record
+from gateway.models import Failover, Record, Unseen
 
 RECORD = Record(
     request_id="the-request",
@@ -122,6 +122,57 @@ def test_no_text_breaks_a_line(record: Record) -> None:
     (line,) = lines(stream)
     found = [line[name] for name in ("path", "method", "remote", "request_id")]
     assert found == [record.path, record.method, record.remote, record.request_id]
+
+
+class Plain:
+    """A logger that takes events only."""
+
+    def __init__(self, stream: io.StringIO) -> None:
+        self._log = make_logger(style="json", stream=stream)
+
+    def bind(self) -> "Plain":
+        """Itself."""
+        return self
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Take one."""
+        self._log.info(event, **fields)
+
+
+FAILOVERS = st.lists(st.builds(Failover, HOSTILE, st.sampled_from(Unseen), st.none()), max_size=2).map(tuple)
+OPTIONAL = {"endpoint", "operation", "reason", "upstream_error", "caller", "aws_request_id"}
+SECONDS = st.floats(0, 1e6)
+
+
+@given(
+    st.lists(
+        st.builds(
+            RECORD._replace,
+            duration=SECONDS,
+            queue=st.none() | SECONDS,
+            upstream=st.none() | SECONDS,
+            bytes_in=st.integers(0),
+            orphaned=st.booleans(),
+            joined=st.booleans(),
+            failovers=FAILOVERS,
+            status=st.integers(100, 599),
+            **dict.fromkeys(OPTIONAL, st.none() | HOSTILE),
+        ),
+        max_size=5,
+    )
+)
+def test_the_line_by_hand_is_the_line_by_structlog(records: list[Record]) -> None:
+    """The same fields in the same order and with the same values; the hand is only faster."""
+    by_hand, by_structlog = io.StringIO(), io.StringIO()
+    write = access_log(make_logger(style="json", stream=by_hand))
+    tell = access_log(cast("Any", Plain(by_structlog)))
+    for record in records:
+        write(record)
+        tell(record)
+    mine, theirs = lines(by_hand), lines(by_structlog)
+    for line in (*mine, *theirs):
+        assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() == timedelta(0)
+    assert [list(line.items()) for line in mine] == [list(line.items()) for line in theirs]
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.config import Config
-from gateway.errors import BAD_REQUEST, Refusal
+from gateway.errors import BAD_METHOD, BAD_REQUEST, UNKNOWN_ROUTE, Refusal, Row
 from gateway.models import Operation
 from gateway.router import Match, Router, Tier
 
@@ -308,3 +308,15 @@ def test_a_session_goes_to_the_same_endpoint_whatever_its_other_headers() -> Non
             FIXING.narrow(
                 found(FIXING, path), [SESSION, VARIANT if path.startswith("/endpoints/r/") else (VARIANT[0], "red")]
             )
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "row"),
+    [("POST", "/nowhere", UNKNOWN_ROUTE), ("GET", "/nowhere", UNKNOWN_ROUTE), ("GET", "/v1/classify", BAD_METHOD)],
+)
+def test_a_request_that_leads_nowhere_is_refused(method: str, path: str, row: Row) -> None:
+    """By its path first: where there is nothing, no method helps."""
+    with pytest.raises(Refusal) as caught:
+        ROUTER.find(method, path)
+    assert caught.value.row is row
+    assert ROUTER.find("POST", "/v1/classify") == ROUTER.match("/v1/classify")

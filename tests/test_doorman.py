@@ -1,0 +1,115 @@
+"""The doorman: a few new requests at a time, in order; who is inside already does not wait for them."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+import pytest
+
+from gateway.listener.doorman import AT_A_TIME, Doorman
+from tests.doorstep import GET, Gate, connected, listening, post
+from tests.waiting import until
+
+
+class Street:
+    """Who comes to the door, and who came in."""
+
+    def __init__(self) -> None:
+        self.doorman = Doorman(asyncio.get_running_loop())
+        self.inside: list[int] = []
+
+    def arrive(self, number: int) -> None:
+        """Come in, or wait until one is called."""
+        if self.doorman.lets_in():
+            self.inside.append(number)
+        else:
+            self.doorman.wait(self._entering(number))
+
+    def _entering(self, number: int) -> Callable[[], None]:
+        return lambda: self.inside.append(number)
+
+
+@pytest.mark.parametrize("crowd", [1, AT_A_TIME, AT_A_TIME + 1, 5 * AT_A_TIME + 3])
+async def test_so_many_at_a_time(crowd: int) -> None:
+    """In every turn of the loop as many as may, in the order in which they came, until all are in."""
+    street = Street()
+    for number in range(crowd):
+        street.arrive(number)
+    steps = [len(street.inside)]
+    while len(street.inside) < crowd:
+        await asyncio.sleep(0)
+        steps.append(len(street.inside))
+
+    assert street.inside == list(range(crowd))
+    assert steps == [min(AT_A_TIME * (turn + 1), crowd) for turn in range(len(steps))]
+
+
+async def test_nobody_overtakes_who_waits() -> None:
+    """Whoever comes while others wait goes behind them, in whichever turn."""
+    street = Street()
+    for number in range(2 * AT_A_TIME + 1):
+        street.arrive(number)
+    await asyncio.sleep(0)
+    street.arrive(99)
+    await asyncio.sleep(0)
+
+    assert street.inside == [*range(2 * AT_A_TIME + 1), 99]
+
+
+async def test_a_quiet_street_costs_nothing() -> None:
+    """Where nobody comes, the doorman has nothing to do in the turns of the loop."""
+    street = Street()
+    street.arrive(0)
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+    assert not street.doorman._counting
+
+
+async def test_a_crowd_on_open_connections_is_served_whole() -> None:
+    """Requests that come at once on many connections, in pieces, and several behind one another: each is answered."""
+    gate = Gate()
+    gate.open()
+    async with listening(gate.handle) as listener, AsyncExitStack() as stack:
+        callers = [await stack.enter_async_context(connected(listener.url)) for _ in range(3 * AT_A_TIME)]
+        for caller in callers:
+            await caller.send(GET)
+            await caller.answer()
+        request = post(b"Content-Length: 4", body=b"body")
+        for caller in callers:
+            caller.writer.write(request[:30])
+        await asyncio.sleep(0)
+        for caller in callers:
+            caller.writer.write(request[30:] + request)
+        statuses = [(await caller.answer()).status for caller in callers for _ in range(2)]
+
+    assert statuses == [200] * len(statuses)
+    assert gate.entered == 3 * len(callers)
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["new", "good before"])
+async def test_who_hangs_up_at_the_door_was_never_there(before: int) -> None:
+    """Not heard, not counted, and nothing is left of it."""
+    gate = Gate()
+    gate.open()
+    async with listening(gate.handle) as listener:
+        async with connected(listener.url) as caller:
+            for _ in range(before):
+                await caller.send(GET)
+                await caller.answer()
+            others = asyncio.create_task(_keep_busy(listener._doorman))
+            await asyncio.sleep(0)
+            await caller.send(GET)
+            await until(lambda: len(listener._doorman._waiting) > AT_A_TIME)
+        await until(lambda: listener.statistics().open == 0)
+        others.cancel()
+
+    assert (gate.entered, listener.statistics().idle) == (before, 0)
+
+
+async def _keep_busy(doorman: Doorman) -> None:
+    """A crowd without an end: as many come in each turn as may, and more."""
+    while True:
+        for _ in range(2 * AT_A_TIME):
+            doorman.wait(lambda: None)
+        await asyncio.sleep(0)
