@@ -102,7 +102,7 @@ class Verifier:
         self._region = region
         self._skew = timedelta(seconds=skew_seconds)
         self._wall_clock = wall_clock
-        self._claims: dict[str, _Claim] = {}  # by all that stands before the signature
+        self._claims: dict[tuple[str, ...], _Claim] = {}  # by what stands before the signature, and all headers' names
         self._signing_keys: dict[tuple[str, str], hmac.HMAC] = {}
 
     def accept(self, pair: CredentialSettings) -> None:
@@ -148,15 +148,17 @@ class Verifier:
     def _claim(self, headers: CIMultiDictProxy[str]) -> _Claim:
         """What the Authorization header claims, and what it must."""
         before, _, signature = headers.get("Authorization", "").rpartition("Signature=")
-        known = self._claims.get(before) if SIGNATURE.fullmatch(signature) else None
-        claim = _claim(headers) if known is None else known._replace(signature=signature)
+        known = self._claims.get((before, *headers)) if SIGNATURE.fullmatch(signature) else None
+        if known is not None:
+            return known._replace(signature=signature)
+        claim = _claim(headers)
         # Host, and every x-amz- header that is there: what is not signed could be changed on the way.
         present = {lower for name in headers if (lower := name.lower()).startswith("x-amz-")}
         if not present.issubset(claim.signed_headers) or not ALWAYS_SIGNED.issubset(claim.signed_headers):
             name = next(each for each in (*sorted(ALWAYS_SIGNED), *sorted(present)) if each not in claim.signed_headers)
             raise _refused("InvalidSignatureException", f"'{name}' must be a 'SignedHeader' in the Authorization.")
-        if known is None and SIGNATURE.fullmatch(signature):
-            _remember(self._claims, before, claim)
+        if SIGNATURE.fullmatch(signature):
+            _remember(self._claims, (before, *headers), claim)
         return claim
 
     def _is_plainly_right(
