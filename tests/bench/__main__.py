@@ -35,6 +35,7 @@ class Size:
         crowds: how large the crowds are.
         rounds: rounds that count.
         few: rounds of what is longer, or is not judged.
+        bursts: rounds of the crowd at its physical limit.
         requests: requests to the gateway in a round.
         seconds: how long requests come at half load in a round.
         parts: parts of a stream that comes as fast as it is taken.
@@ -47,6 +48,7 @@ class Size:
     crowds: scale.Numbers
     rounds: int
     few: int
+    bursts: int
     requests: int
     seconds: float
     parts: int
@@ -60,8 +62,9 @@ FULL = Size(
     crowds=scale.FULL,
     rounds=9,
     few=3,
+    bursts=5,
     requests=1_000,
-    seconds=2.5,
+    seconds=2.0,
     parts=500,
     pairs=100_000,
     steps=3_000,
@@ -72,6 +75,7 @@ SHORT = Size(
     crowds=scale.SHORT,
     rounds=1,
     few=1,
+    bursts=1,
     requests=200,
     seconds=0.5,
     parts=50,
@@ -131,7 +135,7 @@ async def _results(directory: Path, parts: tuple[str, ...], size: Size, beside: 
             async for result in _of_processes(systems, parts, size):
                 yield result
     if "limit" in parts:
-        yield await limit.measure(directory, rounds=size.rounds)
+        yield await limit.measure(directory, rounds=size.bursts)
     if "scale" in parts:
         yield await scale.measure(directory, numbers=size.crowds, rounds=size.few)
     if "limiter" in parts:

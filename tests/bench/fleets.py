@@ -22,14 +22,18 @@ class Fleet:
 
     Attributes:
         start: seconds from the start of the process until it listens.
+        start_cpu: seconds of CPU until then.
         scrape: milliseconds from the request of a scrape to the whole of it.
+        scrape_cpu: milliseconds of CPU for it.
         scraped: bytes of a scrape.
         resident: bytes of memory after the start.
         request: microseconds of CPU per request to one of the endpoints.
     """
 
     start: float
+    start_cpu: float
     scrape: float
+    scrape_cpu: float
     scraped: float
     resident: float
     request: float
@@ -48,10 +52,11 @@ async def endpoints(directory: Path, number: int) -> Fleet:
         began = perf_counter()
         url = f"http://127.0.0.1:{upstream.port}"
         async with serving_gateway(directory / "fleet", url, settings=settings) as gateway:
-            start, resident = perf_counter() - began, gateway.resident_bytes()
+            start, start_cpu, resident = perf_counter() - began, gateway.cpu_seconds(), gateway.resident_bytes()
             scrape, scraped = await _scrape(gateway, names[-1])
+            scrape_cpu = (gateway.cpu_seconds() - start_cpu) / SCRAPES
             request = await cost(gateway, LOAD, requests=LOAD.requests)
-    return Fleet(start, scrape * 1000, scraped, resident, request.cpu)
+    return Fleet(start, start_cpu, scrape * 1000, scrape_cpu * 1000, scraped, resident, request.cpu)
 
 
 async def _scrape(gateway: Server, name: str) -> tuple[float, float]:

@@ -108,7 +108,9 @@ def _streaming(found: Mapping[int, Sequence[crowds.Streaming]]) -> list[Series]:
 def _config(found: Mapping[int, Sequence[fleets.Fleet]]) -> list[Series]:
     return [
         Series("start-up, s", _points(found, lambda f: f.start), per_head=False, form=".2f"),
+        Series("start-up, s of CPU", _points(found, lambda f: f.start_cpu), per_head=False, form=".2f"),
         Series("scrape, ms", _points(found, lambda f: f.scrape), per_head=False),
+        Series("scrape, ms of CPU", _points(found, lambda f: f.scrape_cpu), per_head=False),
         Series("scrape, KiB", _points(found, lambda f: f.scraped / KIB), per_head=False, form=",.0f"),
         Series("resident MiB", _points(found, lambda f: f.resident / KIB / KIB), per_head=False),
         Series("CPU µs per request", _points(found, lambda f: f.request), form=".0f"),
