@@ -30,10 +30,12 @@ class Server:
     Attributes:
         pid: its process id.
         port: where it listens.
+        process: the process itself.
     """
 
     pid: int
     port: int
+    process: Process
 
     def cpu_seconds(self) -> float:
         """User and system time so far, to the nanosecond (`/proc/PID/stat` counts in hundredths of a second)."""
@@ -60,7 +62,7 @@ async def serving(arguments: Sequence[str], *, log: Path, checkout: Path = ROOT)
             sys.executable, *arguments, cwd=checkout, env={**environment, **KEYS, **files}, stdout=PIPE, stderr=errors
         )
     try:
-        yield Server(process.pid, await _port(process, log))
+        yield Server(process.pid, await _port(process, log), process)
     finally:
         await _stop(process)
 
