@@ -31,8 +31,8 @@ bench: $(BENCH_READY)  ## figures beside Envoy's and the SDK's, in the same run:
 soak: $(READY)  ## minutes of overload, faults and hang-ups: make soak MINUTES=10
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
-faults: $(READY)  ## every fault, played: the table with what was measured
-	@$(BIN)/python -m tests.faults
+faults: $(READY)  ## every fault, played: the table with what was measured; make faults FULL=1 takes a minute longer
+	@$(BIN)/python -m tests.faults $(if $(FULL),--full)
 
 lock: $(READY)  ## the newest versions that setup.cfg allows
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \

@@ -5,12 +5,15 @@ import asyncio
 import pytest
 
 from tests.doorstep import CALL, CHUNKED, HOST, LENGTH, PATH, SERVED, connected, open_doorstep, post, raw
+from tests.faults.crowd import counted
 from tests.raw import OK, Peer, serve_ok
 from tests.waiting import until
 
 LIMIT = 1000
 EXPECT = b"Expect: 100-continue"
 REFUSED = "HTTP/1.1 400, closed"
+NOT_FOR_OPS = 405
+"""What is answered at an ops path to a POST."""
 
 CHUNKS = {
     "0x3": b"0x3\r\nabc\r\n0\r\n\r\n",
@@ -133,9 +136,12 @@ async def test_a_slow_body_is_refused_and_its_connection_ends(body: bytes) -> No
             caller.writer.write_eof()
             rest = await caller.rest()
         after = await door.outcome(CALL)
+        counts = await counted(door.gateway.url)
 
     assert (answer.status, answer.headers["connection"], rest) == (408, "close", b"")
+    assert answer.headers["x-amzn-errortype"] == "requesttimeoutexception"
     assert (after, len(door.server.requests)) == (SERVED, 1)
+    assert counts == {"requests 408": 1, "refusals body_timeout": 1, "requests 200": 1}
 
 
 @pytest.mark.parametrize(
@@ -154,10 +160,13 @@ async def test_an_oversize_body_is_refused(request_bytes: bytes) -> None:
     async with open_doorstep(max_body_bytes=LIMIT) as door:
         async with connected(door.gateway.url) as caller:
             await caller.send(request_bytes)
-            status = (await caller.answer()).status
+            answer = await caller.answer()
         after = await door.outcome(CALL)
+        counts = await counted(door.gateway.url)
 
-    assert (status, after, len(door.server.requests)) == (413, SERVED, 1)
+    assert (answer.status, after, len(door.server.requests)) == (413, SERVED, 1)
+    assert answer.headers["x-amzn-errortype"] == "requestentitytoolargeexception"
+    assert counts == {"requests 413": 1, "refusals too_large": 1, "requests 200": 1}
 
 
 @pytest.mark.parametrize(
@@ -183,8 +192,13 @@ async def test_who_asks_first_is_refused_before_the_body(request_bytes: bytes, s
             caller.writer.write_eof()
             rest = await caller.rest()
         runs = len(door.server.requests)
+        after = await door.outcome(CALL)
+        counts = await counted(door.gateway.url)
 
     assert (answer.status, answer.headers["connection"], rest, runs) == (status, "close", b"", 0)
+    assert after == SERVED
+    # What is asked of the ops paths counts nowhere.
+    assert counts.get(f"requests {status}", 0) == (status != NOT_FOR_OPS)
 
 
 async def test_who_asks_first_is_not_let_on_to_a_full_queue() -> None:
@@ -209,9 +223,11 @@ async def test_who_asks_first_is_not_let_on_to_a_full_queue() -> None:
         proceed.set()
         served = await first.answer()
         after = await door.outcome(CALL)
+        counts = await counted(door.gateway.url)
 
     assert (refused.status, refused.headers["retry-after"], served.status) == (429, "1", 200)
     assert (after, len(door.server.requests)) == (SERVED, 2)
+    assert counts == {"requests 429": 1, "refusals queue_full": 1, "requests 200": 2}
 
 
 async def test_who_asks_first_and_is_wanted_gets_100() -> None:
@@ -246,5 +262,10 @@ async def test_an_encoded_body_is_refused(coding: bytes, outcome: str) -> None:
     """Row 24: SageMaker undoes no Content-Encoding, so it is 415; and no body is decoded on the way."""
     async with open_doorstep() as door:
         found = await door.outcome(post(b"Content-Encoding: " + coding, LENGTH, body=b"abc"))
+        after = await door.outcome(CALL)
+        counts = await counted(door.gateway.url)
 
-    assert found == outcome
+    assert (found, after) == (outcome, SERVED)
+    assert counts == (
+        {"requests 200": 2} if outcome == SERVED else {"requests 415": 1, "refusals bad_request": 1, "requests 200": 1}
+    )

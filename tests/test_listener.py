@@ -11,7 +11,7 @@ from aiohttp import web
 from gateway.listener import open_listener
 from gateway.listener.limits import Crowd
 from gateway.models import Connections, Record
-from tests.doorstep import CALL, GET, LIVEZ, Gate, connected, greet, listening
+from tests.doorstep import CALL, GET, LIVEZ, SERVED, Gate, connected, greet, listening, open_doorstep
 from tests.waiting import until
 
 PATIENT = 60.0
@@ -31,6 +31,20 @@ async def test_a_head_that_does_not_come_is_not_waited_for(parts: list[bytes]) -
         now = listener.statistics()
 
     assert (rest, now.open, now.slow) == (b"", 0, 1)
+
+
+async def test_who_sends_no_head_takes_nothing_from_others() -> None:
+    """Row 19: with both kinds waiting to be closed a call is served, at once and after; they count as slow."""
+    async with open_doorstep(listen={"header_timeout_seconds": 1}) as door, AsyncExitStack() as stack:
+        empty, slow = [await stack.enter_async_context(connected(door.gateway.url)) for _ in range(2)]
+        await slow.send(CALL[:-5])
+        during = await door.outcome(CALL)
+        rests = [await empty.rest(), await slow.rest()]
+        after = await door.outcome(CALL)
+        metrics = await door.metrics()
+
+    assert (during, rests, after, len(door.server.requests)) == (SERVED, [b"", b""], SERVED, 2)
+    assert metrics["connections_closed_total", frozenset({"listen", "slow"})] == 2
 
 
 async def test_a_head_that_drips_is_not_waited_for() -> None:

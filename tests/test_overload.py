@@ -12,6 +12,7 @@ import pytest
 from gateway.app import Gateway
 from gateway.buffers import Buffers, Reservation
 from gateway.errors import BUFFER_FULL, Refusal
+from tests.faults.crowd import counted
 from tests.raw import OK, Peer, serve_ok
 from tests.stand import MakeStand, Reply, StandSettings, in_front_of
 from tests.waiting import until
@@ -99,7 +100,7 @@ async def test_refusals_hold_nothing() -> None:
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
 async def test_bodies_of_all_callers_together_are_bounded(*, chunked: bool) -> None:
-    """The third of 100 kB is refused, before its body is read where its length is declared; later there is room."""
+    """Row 33: the third of 100 kB is refused, before its body is read if that is declared; later there is room."""
 
     async def parts() -> Any:
         for _ in range(10):
@@ -115,10 +116,13 @@ async def test_bodies_of_all_callers_together_are_bounded(*, chunked: bool) -> N
             gate.release()
         done = [reply.status for reply in await asyncio.gather(*calls)]
         again = await call(gateway, bytes(100_000))
+        left, counts = gateway.limiters["raw"].statistics(), await counted(gateway.url)
 
     assert (refused.status, refused.headers["x-amzn-ErrorType"]) == (429, "ThrottlingException")
     assert "Retry-After" in refused.headers
-    assert (done, again.status) == ([200, 200], 200)
+    assert (done, again.status, len(server.requests)) == ([200, 200], 200, 3)
+    assert (left.running, left.waiting) == (0, 0)
+    assert counts == {"requests 429": 1, "refusals buffer_full": 1, "requests 200": 3}
 
 
 async def test_who_would_wait_in_vain_is_refused_on_arrival(make_stand: MakeStand) -> None:

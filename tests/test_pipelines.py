@@ -9,6 +9,7 @@ from aiohttp import web
 from gateway.body import read_body
 from gateway.buffers import Buffers, Reservation
 from tests.doorstep import CALL, CHUNKED, GET, Gate, connected, listening, open_doorstep, post
+from tests.faults.crowd import counted
 from tests.raw import OK, Peer
 from tests.waiting import until
 
@@ -24,10 +25,12 @@ async def test_a_thousand_pipelined_requests_are_served_in_order() -> None:
         answers = [await caller.answer() for _ in numbers]
         await sending
         end = await caller.end()
+        counts = await counted(door.gateway.url)
 
     assert [answer.headers["x-request-id"] for answer in answers] == numbers
     assert {answer.status for answer in answers} == {200}
-    assert (end, door.server.connections) == ("kept", 1)
+    assert (end, door.server.connections, len(door.server.requests)) == ("kept", 1, 1000)
+    assert counts == {"requests 200": 1000}
 
 
 async def test_a_pipeline_waits_outside() -> None:

@@ -141,7 +141,7 @@ async def serving_envoy(name: Path, port: int, *, running: int, waiting: int) ->
                 listening = await _port(address)
         except TimeoutError:
             raise RuntimeError(f"Envoy did not start; it said\n{log.read_text(errors='replace')[-2000:]}") from None
-        yield Server(process.pid, listening)
+        yield Server(process.pid, listening, process)
 
 
 def _program() -> str:

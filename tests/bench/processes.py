@@ -41,10 +41,12 @@ class Server:
     Attributes:
         pid: its process id.
         port: where it listens.
+        process: the process itself.
     """
 
     pid: int
     port: int
+    process: Process
 
     def cpu_seconds(self) -> float:
         """User and system time so far, to the nanosecond (`/proc/PID/stat` counts in hundredths of a second)."""
@@ -75,7 +77,7 @@ async def serving(arguments: Sequence[str], *, log: Path, checkout: Path = ROOT)
         RuntimeError: it did not start.
     """
     async with run([sys.executable, *arguments], log=log, checkout=checkout) as process:
-        yield Server(process.pid, await _port(process, log))
+        yield Server(process.pid, await _port(process, log), process)
 
 
 @asynccontextmanager

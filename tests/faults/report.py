@@ -49,7 +49,7 @@ def report(results: Iterable[Played], numbers: Iterable[int] = range(1, LAST + 1
                 _verdict(played),
             )
         if number in ELSEWHERE:
-            table.add_row(str(number), ELSEWHERE[number], "", "", "", "", "-", style="dim")
+            table.add_row(str(number), f"see {', '.join(ELSEWHERE[number])}", "", "", "", "", "-", style="dim")
     return table
 
 

@@ -1,9 +1,14 @@
 """Every row of the table of faults holds, each by its number: what the caller sees, metrics, permit, model runs."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
 from tests.faults.row import Row
-from tests.faults.table import ELSEWHERE, LAST, ROWS, rows
+from tests.faults.table import ELSEWHERE, FULL, LAST, ROWS, rows
+
+TESTS = Path(__file__).parents[1]
 
 
 def cases(number: int) -> pytest.MarkDecorator:
@@ -23,6 +28,19 @@ def test_every_number_has_its_place() -> None:
 
     assert here | ELSEWHERE.keys() == set(range(1, LAST + 1))
     assert here & ELSEWHERE.keys() == set()
+    assert FULL.keys() <= here
+
+
+@pytest.mark.parametrize(
+    ("number", "module"), [(number, module) for number, modules in ELSEWHERE.items() for module in modules]
+)
+def test_a_row_that_is_shown_elsewhere_is_named_there(number: int, module: str) -> None:
+    """By a test that says so in its first words."""
+    tree = ast.parse((TESTS / module).read_text(encoding="utf-8"))
+    tests = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    named = [test.name for test in tests if (ast.get_docstring(test) or "").startswith(f"Row {number}: ")]
+
+    assert any(name.startswith("test_") for name in named)
 
 
 @cases(1)
@@ -130,6 +148,12 @@ async def test_row_17_gone_in_mid_stream(row: Row) -> None:
 @cases(18)
 async def test_row_18_who_stops_reading(row: Row) -> None:
     """Row 18: buffered: the permit is long back; a stream: a bounded buffer, then the caller is dropped, as 17."""
+    assert await row.play() == row.expected
+
+
+@cases(30)
+async def test_row_30_what_callers_make_up(row: Row) -> None:
+    """Row 30: random paths, methods and hosts: the number of series does not move. `make faults FULL=1` has all."""
     assert await row.play() == row.expected
 
 

@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+from gateway.emulator.frames import CONTENT_TYPE
+
 from .connection import Answer, Connection
 from .facts import HUNG_UP, LOST, WRONG_BODY, Outcome
-from .faults import CUT
+from .faults import CUT, TOLD
+from .frames import read
 from .plan import Call, HangUp
 
 PATIENCE_SECONDS = 20.0
@@ -19,14 +22,17 @@ GOOD = 200
 
 
 class Callers:
-    """All callers of a soak."""
+    """All callers of a soak.
 
-    def __init__(self) -> None:
+    Args:
+        calls: where all calls that are made stand, by id.
+    """
+
+    def __init__(self, calls: dict[str, Call]) -> None:
+        self._calls = calls
         self._port = 0
         self._idle: list[Connection] = []
         self._awaited: dict[str, asyncio.Event] = {}
-        self.calls: dict[str, Call] = {}
-        """All calls that have been made, by id."""
         self.outcomes: list[tuple[Call, Outcome]] = []
         self.surplus = 0
         self.late_seconds = 0.0
@@ -53,7 +59,7 @@ class Callers:
                     self.late_seconds = max(self.late_seconds, -early)
                     # Also where it is late: others have to get a turn.
                     await asyncio.sleep(max(0.0, early))
-                    self.calls[call.id] = call
+                    self._calls[call.id] = call
                     group.create_task(self._call(call))
         finally:
             for connection in self._idle:
@@ -121,15 +127,29 @@ def _judged(call: Call, answer: Answer) -> Outcome:
     own = "proxy-status" in answer.headers
     if answer.status != GOOD:
         return Outcome(str(answer.status) if answer.whole else LOST, own)
+    if call.framed:
+        return _judged_frames(call, answer)
     if not answer.whole:
         return Outcome(CUT if call.streamed and call.body.startswith(answer.body) else LOST)
     return Outcome(str(GOOD) if answer.body == call.body else WRONG_BODY)
 
 
+def _judged_frames(call: Call, answer: Answer) -> Outcome:
+    stream = read(answer.body)
+    if answer.headers.get("content-type") != CONTENT_TYPE or not call.body.startswith(stream.body):
+        return Outcome(WRONG_BODY)
+    if not answer.whole:
+        return Outcome(CUT)
+    if stream.error is not None:
+        return Outcome(TOLD if stream.whole else WRONG_BODY)
+    return Outcome(str(GOOD) if stream.whole and stream.body == call.body else WRONG_BODY)
+
+
 def _request(call: Call) -> bytes:
     body = call.body
+    sdk = f"amz-sdk-invocation-id: {call.id}\r\n" if call.framed else ""
     head = (
         f"POST {call.path} HTTP/1.1\r\nHost: gateway\r\nAccept: */*\r\nX-Amzn-SageMaker-Inference-Id: {call.id}\r\n"
-        f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"{sdk}Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

@@ -3,10 +3,13 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gateway.emulator.refusals import AccountRefusals, Refusal, modelled, no_capacity, throttled
+from gateway.emulator.refusals import AccountRefusals, Refusal, expired_token, modelled, no_capacity, throttled
 
 CUT = "cut"
 """A stream that ends before its last chunk: the caller cannot take it for a whole one."""
+
+TOLD = "error frame"
+"""A stream in frames that ends with an error: an SDK raises it."""
 
 GIVEN_UP = "424"
 """The gateway's own answer where a model may have run."""
@@ -42,6 +45,7 @@ class Fault:
         weight: how often it happens, beside the others.
         play: what SageMaker does.
         caller: what the caller gets: a status, or `CUT`.
+        framed: what one gets who reads frames, where it is something else.
         refusal: the answer, where it is one.
         unseen: whether no model sees the call.
         goes_on: whether the model works on when SageMaker or the gateway has given the call up.
@@ -60,18 +64,25 @@ class Fault:
     slowness: float = 1.0
     buffered: bool = True
     streamed: bool = True
+    framed: str | None = None
 
 
 NOTHING = Fault("nothing", 0, Play.ANSWER, "200")
 """What goes wrong with most calls."""
+
+EXPIRED = Fault("expired key", 0, Play.REFUSE, "503", expired_token(), unseen=True)
+"""What goes wrong whatever is planned, where keys have expired."""
+
+DEAD = Fault("dead connection", 0, Play.RESET, GIVEN_UP)
+"""Likewise, where a call comes on a connection that has ended already: no model runs, but who sent it cannot know."""
 
 
 def _refused(name: str, refusal: Refusal, weight: float = 10, *, unseen: bool = False, goes_on: bool = False) -> Fault:
     return Fault(name, weight, Play.REFUSE, str(refusal.status), refusal, unseen, goes_on)
 
 
-def _in_a_stream(name: str, play: Play, *, goes_on: bool = False) -> Fault:
-    return Fault(name, 10, play, CUT, goes_on=goes_on, buffered=False)
+def _in_a_stream(name: str, play: Play, *, goes_on: bool = False, framed: str | None = None) -> Fault:
+    return Fault(name, 10, play, CUT, goes_on=goes_on, buffered=False, framed=framed)
 
 
 FAULTS = (
@@ -95,6 +106,6 @@ FAULTS = (
     _in_a_stream("reset in a frame", Play.RESET_FRAME),
     _in_a_stream("cut between frames", Play.SHORT),
     _in_a_stream("cut before frames", Play.EARLY),
-    _in_a_stream("stream timed out", Play.STREAM_ERROR, goes_on=True),
+    _in_a_stream("stream timed out", Play.STREAM_ERROR, goes_on=True, framed=TOLD),
     _in_a_stream("bad CRC", Play.BAD_CRC),
 )

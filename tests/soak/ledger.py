@@ -104,6 +104,10 @@ class Ledger:
         if not fault.unseen:
             self.rooms[endpoint].start(self._clock())
 
+    def miss(self, endpoint: str, call: str, fault: Fault) -> None:
+        """A call has come that no model is going to see, though its sender cannot know."""
+        self.arrivals[call].append(Arrival(endpoint, fault))
+
     def end(self, endpoint: str) -> None:
         """A model has ended."""
         self.rooms[endpoint].end(self._clock())

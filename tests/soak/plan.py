@@ -1,7 +1,7 @@
 """Who calls what and when, what goes wrong, and who hangs up: all of it from one seed, before anything happens."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge
 from random import Random
 
@@ -16,17 +16,27 @@ HANG_UP_SHARE = 0.14
 """Some of those who mean to hang up are refused before; about a tenth of all remain."""
 
 STREAMED_SHARE = 0.3
+FRAMED_SHARE = 0.5
+"""How many of the streams are for SDKs."""
+
+ENDING_SHARE = 0.03
+ENDING_SECONDS = 0.003
+"""How many connections end at SageMaker once they have idled, and for how long at most."""
+
 KEPT_SHARE = 0.8
 """How many callers leave their connection to the next one."""
 
 LEAST_SECONDS, MOST_SECONDS = 0.05, 0.15
 """What an inference takes."""
 
-SIZE_SECONDS = 5.0
-"""How long an elastic fleet keeps its size."""
-
 BODY_BYTES = {100: 0.93, 20_000: 0.06, 300_000: 0.01}
 """Sizes of bodies, and how often they come."""
+
+LAST_CALLS = 2
+"""At the end, how many calls come for each permit."""
+
+LAST_SECONDS = 0.3
+"""What each of these takes."""
 
 QUEUED_SECONDS = 0.6
 """How long those who hang up in the queue stay at most: about as long as the queues are."""
@@ -62,6 +72,8 @@ class Call:
         hang_up: whether its caller leaves, and when.
         body_bytes: the least length of its body.
         keeps: whether the connection serves another call.
+        framed: whether the caller is an SDK, and reads frames.
+        ends: how long SageMaker's connection may idle after this call before it ends; None where it stays.
     """
 
     id: str
@@ -74,6 +86,8 @@ class Call:
     hang_up: HangUp | None
     body_bytes: int
     keeps: bool
+    framed: bool = False
+    ends: float | None = None
 
     @property
     def body(self) -> bytes:
@@ -104,18 +118,38 @@ class Plan:
         flows = (self._flow(traffic) for traffic in TRAFFIC)
         return merge(*flows, key=lambda call: call.at)
 
+    def last_calls(self) -> Iterator[Call]:
+        """Those that are on their way when the gateway is told to end: all at once, and nothing goes wrong."""
+        for traffic in TRAFFIC:
+            for number in range(round(LAST_CALLS * traffic.permits)):
+                yield Call(
+                    id=f"{traffic.name}-{self.seed}-last-{number}",
+                    at=0.0,
+                    traffic=traffic,
+                    path=traffic.paths[0],
+                    streamed=False,
+                    seconds=LAST_SECONDS,
+                    fault=NOTHING,
+                    hang_up=None,
+                    body_bytes=min(BODY_BYTES),
+                    keeps=True,
+                )
+
     def sizes(self) -> Iterator[int]:
-        """The sizes of the elastic fleet, each for `SIZE_SECONDS`; without an end."""
+        """The sizes of the elastic fleet, one after the other; without an end."""
         chance = Random(f"{self.seed} sizes")
         while True:
             yield chance.choice(SIZES) if chance.random() < 1 / 2 else chance.randint(*SIZES)
 
     def _flow(self, traffic: Traffic) -> Iterator[Call]:
-        chance = Random(f"{self.seed} {traffic.name}")
+        chance, more = Random(f"{self.seed} {traffic.name}"), Random(f"{self.seed} {traffic.name} more")
         at, number = 0.0, 0
         while (at := at + chance.expovariate(rate(traffic))) < self.seconds:
             number += 1
-            yield _draw(chance, traffic, f"{traffic.name}-{self.seed}-{number}", at)
+            call = _draw(chance, traffic, f"{traffic.name}-{self.seed}-{number}", at)
+            framed = call.streamed and more.random() < FRAMED_SHARE
+            ends = more.uniform(0, ENDING_SECONDS) if more.random() < ENDING_SHARE else None
+            yield replace(call, framed=framed, ends=ends)
 
 
 def rate(traffic: Traffic) -> float:

@@ -3,18 +3,22 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+from gateway.emulator.refusals import by_control_plane, expired_token
 
 from . import answers
 from .connection import NO_LINGER
-from .faults import NOTHING, Fault, Play
+from .door import Door, Line
+from .faults import DEAD, EXPIRED, NOTHING, Fault, Play
+from .keys import Keys
 from .ledger import Ledger
-from .plan import SIZE_SECONDS, Call
+from .plan import Call
 from .stand import ELASTIC, GOES_ON_SECONDS, TIMEOUT_SECONDS
 
-BACKLOG = 1024
 INFERENCE_ID = "x-amzn-sagemaker-inference-id"
+TARGET = "x-amz-target"
 PATIENCE_SECONDS = 3 * TIMEOUT_SECONDS
 
 
@@ -28,54 +32,92 @@ class SageMaker:
     Args:
         calls: what is planned, by id; whoever makes calls puts them here.
         ledger: counts.
+        keys: knows which signatures are good.
         runs: told the id of each call whose model begins to run.
     """
 
-    def __init__(self, calls: Mapping[str, Call], ledger: Ledger, runs: Callable[[str], None]) -> None:
+    def __init__(self, calls: Mapping[str, Call], ledger: Ledger, keys: Keys, runs: Callable[[str], None]) -> None:
         self._calls = calls
         self._ledger = ledger
+        self._keys = keys
         self._runs = runs
         self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._lines: set[Line] = set()
+        self.door = Door(lambda connection: self._accept(connection, self.door))
+        self.side_door = Door(lambda connection: self._accept(connection, self.side_door))
+        """That of the endpoint that is away at times."""
         self.size = ledger.rooms[ELASTIC].size
         self.peak_connections = 0
+        self.ended_idle = 0
         self.strange: list[str] = []
         """Requests that nobody planned, and whatever else went wrong here."""
 
-    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """A connection has come."""
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        self._writers.add(writer)
-        self.peak_connections = max(self.peak_connections, len(self._writers))
-        task.add_done_callback(self._tasks.discard)
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Both doors open."""
+        self.door.open()
+        self.side_door.open()
+        try:
+            yield
+        finally:
+            self.door.close()
+            self.side_door.close()
+
+    def go_away(self) -> None:
+        """Be gone from the side door: nobody gets in, and connections end with the calls on them."""
+        self.side_door.close()
+        for line in self._lines:
+            if line.door is self.side_door:
+                line.leave()
 
     def hang_up(self) -> None:
-        """Close all connections, as SageMaker does with idle ones."""
-        for writer in self._writers:
-            writer.close()
+        """End all connections as soon as they idle, as SageMaker does after a while."""
+        for line in self._lines:
+            line.leave()
 
     async def stop(self) -> None:
         """End whatever still goes on."""
+        writers = [line.writer for line in self._lines]
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, connection: socket.socket, door: Door) -> None:
+        task = asyncio.create_task(self._serve(connection, door))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, connection: socket.socket, door: Door) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection)
+        line = Line(writer, door)
+        self._lines.add(line)
+        self.peak_connections = max(self.peak_connections, len(self._lines))
         try:
+            line.rest(None)
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                line, *rest = head.split("\r\n")
+                line.work()
+                first, *rest = head.split("\r\n")
                 headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in rest)}
+                path = first.split(" ")[1]
+                if line.dead:
+                    self._miss(path, headers)
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
-                await self._answer(line.split(" ")[1], headers, body, reader, writer)
+                line.rest(await self._answer(path, headers, body, reader, writer))
         except (_Over, ConnectionError, asyncio.IncompleteReadError):
             pass
         except Exception as error:  # noqa: BLE001 - told at the end
             self.strange.append(repr(error))
         finally:
             writer.close()
-            self._writers.discard(writer)
+            self._lines.discard(line)
+            self.ended_idle += line.dead
+
+    def _miss(self, path: str, headers: Mapping[str, str]) -> None:
+        if TARGET not in headers:
+            self._ledger.miss(path.split("/")[2], headers.get(INFERENCE_ID, ""), DEAD)
+        raise _Over
 
     async def _answer(
         self,
@@ -84,23 +126,34 @@ class SageMaker:
         body: bytes,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-    ) -> None:
-        if headers.get("x-amz-target") == "SageMaker.DescribeEndpoint":
-            endpoint = json.loads(body)["EndpointName"]
-            self._ledger.tell(endpoint, self.size)
-            writer.write(answers.described(endpoint, self.size))
-            return
+    ) -> float | None:
+        """Answer a request; how long its connection may idle then."""
+        refused = self._keys.refuse(headers.get("authorization", ""))
+        if headers.get(TARGET) == "SageMaker.DescribeEndpoint":
+            writer.write(answers.refused(by_control_plane(expired_token())) if refused else self._described(body))
+            return None
         _, _, endpoint, operation = path.split("/")
         name = headers.get(INFERENCE_ID, "")
         call = self._calls.get(name)
         if call is None or body != call.body or operation.endswith("-response-stream") is not call.streamed:
             self.strange.append(f"{path} with the id {name!r}")
             raise _Over
-        fault = NOTHING if self._ledger.arrivals.get(name) else call.fault
+        fault = EXPIRED if refused else self._due(call)
         self._ledger.arrive(endpoint, name, fault)
         if not fault.unseen:
             self._runs(name)
         await self._play(call, fault, endpoint, reader, writer)
+        return call.ends
+
+    def _described(self, body: bytes) -> bytes:
+        endpoint = json.loads(body)["EndpointName"]
+        self._ledger.tell(endpoint, self.size)
+        return answers.described(endpoint, self.size)
+
+    def _due(self, call: Call) -> Fault:
+        """What was planned, the first time that the call comes with good keys."""
+        met = self._ledger.arrivals.get(call.id, ())
+        return call.fault if all(arrival.fault is EXPIRED for arrival in met) else NOTHING
 
     async def _play(
         self, call: Call, fault: Fault, endpoint: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -164,22 +217,3 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     connection: socket.socket = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
     writer.transport.abort()
-
-
-async def resize(sagemaker: SageMaker, sizes: Iterator[int]) -> None:
-    """Let the elastic fleet change its size, for ever."""
-    for size in sizes:
-        sagemaker.size = size
-        await asyncio.sleep(SIZE_SECONDS)
-
-
-@asynccontextmanager
-async def serving(sagemaker: SageMaker) -> AsyncIterator[str]:
-    """Its URL, while it listens on 127.0.0.1."""
-    server = await asyncio.start_server(sagemaker.accept, "127.0.0.1", 0, backlog=BACKLOG)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-        await sagemaker.stop()
-        await server.wait_closed()

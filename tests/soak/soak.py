@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from .callers import Callers
-from .facts import Facts, Rest, Sample
+from .disturbances import Disturbances, resize
+from .facts import Facts, Happened, Rest, Sample
+from .farewell import farewell
+from .keys import Keys
 from .ledger import Ledger
-from .plan import Plan
-from .sagemaker import SageMaker, resize, serving
-from .stand import ELASTIC, FIXED, config
-from .watch import open_gateway
+from .plan import Call, Plan
+from .sagemaker import SageMaker
+from .stand import ELASTIC, FIXED, Stand
+from .watch import Gateway, open_gateway
 
 SAMPLE_SECONDS = 0.5
 SETTLE_SECONDS = 30.0
@@ -29,12 +32,14 @@ class Settings:
         plan: what happens.
         hang_up: whether SageMaker closes its idle connections at the end, so that the gateway's own keep-alive time
             need not be waited for.
-        surplus: permits that the gateway has too many: for a test of the soak.
+        surplus: instances that the gateway has too many: for a test of the soak.
+        disturbed: whether things happen beside the calls.
     """
 
     plan: Plan
     hang_up: bool = False
     surplus: int = 0
+    disturbed: bool = True
 
 
 async def soak(directory: Path, settings: Settings) -> Facts:
@@ -45,11 +50,14 @@ async def soak(directory: Path, settings: Settings) -> Facts:
         settings: what is run.
     """
     plan, sizes = settings.plan, settings.plan.sizes()
-    ledger = Ledger({**FIXED, ELASTIC: next(sizes)}, time.monotonic)
-    callers = Callers()
-    sagemaker = SageMaker(callers.calls, ledger, callers.runs)
-    async with serving(sagemaker) as url:
-        async with open_gateway(directory, config(url, surplus=settings.surplus)) as gateway:
+    calls: dict[str, Call] = {}
+    ledger, keys = Ledger({**FIXED, ELASTIC: next(sizes)}, time.monotonic), Keys(directory)
+    callers = Callers(calls)
+    sagemaker = SageMaker(calls, ledger, keys, callers.runs)
+    disturbances = Disturbances()
+    with sagemaker.serving():
+        stand = Stand(sagemaker.door.url, sagemaker.side_door.url, settings.surplus)
+        async with open_gateway(directory, stand.config(), keys.config) as gateway:
             before = await gateway.rest()
             samples: list[Sample] = []
             started = time.monotonic()
@@ -59,7 +67,14 @@ async def soak(directory: Path, settings: Settings) -> Facts:
                     samples.append(gateway.sample(started))
                     await asyncio.sleep(SAMPLE_SECONDS)
 
-            await _beside(callers.run(gateway.port, plan.calls()), look(), resize(sagemaker, sizes))
+            others = [look(), resize(sagemaker, sizes)]
+            if settings.disturbed:
+                others += [
+                    disturbances.expiries(keys, plan.seconds),
+                    disturbances.absences_of(gateway, sagemaker, ledger, plan.seconds),
+                    disturbances.reloads_of(gateway, stand, ledger, plan.seconds),
+                ]
+            await _beside(callers.run(gateway.port, plan.calls()), *others)
             if settings.hang_up:
                 sagemaker.hang_up()
 
@@ -70,7 +85,9 @@ async def soak(directory: Path, settings: Settings) -> Facts:
             after = await gateway.settled(at_rest, SETTLE_SECONDS)
             samples.append(gateway.sample(started))
             counted = await gateway.counted()
+            end = await farewell(gateway, calls, plan)
         complaints = gateway.complaints()
+        await sagemaker.stop()
     ledger.settle()
     return Facts(
         seed=plan.seed,
@@ -82,11 +99,26 @@ async def soak(directory: Path, settings: Settings) -> Facts:
         arrivals=ledger.arrivals,
         strange=sagemaker.strange,
         peak_connections=sagemaker.peak_connections,
+        ended_idle=sagemaker.ended_idle,
         samples=samples,
         before=before,
         after=after,
         counted=counted,
+        farewell=end,
+        happened=_happened(disturbances, keys, gateway) if settings.disturbed else None,
         complaints=complaints,
+    )
+
+
+def _happened(disturbances: Disturbances, keys: Keys, gateway: Gateway) -> Happened:
+    return Happened(
+        expiries=keys.expiries,
+        renewals=keys.issued - 1,
+        absences=disturbances.absences,
+        returns=disturbances.returns,
+        reloads=disturbances.reloads,
+        bad_files=disturbances.bad_files,
+        refused=gateway.refused_reloads(),
     )
 
 

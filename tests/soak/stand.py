@@ -1,10 +1,12 @@
-"""The endpoints of a soak, and the config of the gateway in front of them."""
+"""The endpoints of a soak, and the configs of the gateway in front of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tests.stand import REGION
+
+from .keys import PROFILE
 
 TIMEOUT_SECONDS = 3.0
 """The gateway gives a call up then."""
@@ -23,6 +25,13 @@ SIZES = (3, 8)
 
 FIXED = {"alone": 8, "left": 4, "right": 3, "spare": 3}
 """The capacity of the others."""
+
+
+AWAY = "left"
+"""The endpoint that is reached by a door of its own, and is away at times."""
+
+RELOADED, SMALL = "alone", 4
+"""The endpoint whose capacity another config changes, and how much it has then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,37 +63,49 @@ TRAFFIC = (
 )
 
 
-def config(upstream: str, *, surplus: int = 0) -> dict[str, Any]:
-    """The gateway's config.
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """What the gateway's configs have in common.
 
-    Args:
-        upstream: where SageMaker is.
-        surplus: how many permits more than there is room for the endpoint `alone` is given: for a test of the soak.
+    Attributes:
+        url: where SageMaker is.
+        side_url: where its endpoint is that has a door of its own.
+        surplus: how many instances more than there are the endpoint `alone` is given: for a test of the soak.
     """
-    return {
-        "listen": {"port": 0},
-        "aws": {"region": REGION, "endpoint_url": upstream, "control_endpoint_url": upstream, "refresh_seconds": 1},
-        "log": {"level": "warning", "format": "json"},
-        "endpoints": {
-            "alone": _endpoint(4 + surplus, waiting=40, seconds=1, concurrency_per_instance=2),
-            "left": _endpoint(FIXED["left"], waiting=30, seconds=1),
-            "right": _endpoint(FIXED["right"], waiting=30, seconds=1),
-            "spare": _endpoint(FIXED["spare"], waiting=30, seconds=1),
-            ELASTIC: _endpoint("auto", waiting=500, seconds=0.5),
-        },
-        "routes": {
-            "pair": {
-                "path": "/predict",
-                "targets": [{"endpoint": "left", "weight": 2}, {"endpoint": "right", "weight": 1}],
-                "fallback": ["spare"],
-            }
-        },
-    }
+
+    url: str
+    side_url: str
+    surplus: int = 0
+
+    def config(self, reloaded: int = FIXED[RELOADED]) -> dict[str, Any]:
+        """The gateway's config, with such a capacity of the endpoint that changes it."""
+        aws = {"region": REGION, "endpoint_url": self.url, "control_endpoint_url": self.url, "refresh_seconds": 1}
+        return {
+            "listen": {"port": 0},
+            "aws": aws,
+            "drain": {"delay_seconds": 0.2},
+            "log": {"level": "warning", "format": "json"},
+            "endpoints": {
+                RELOADED: _endpoint(reloaded // 2 + self.surplus, waiting=40, seconds=1, concurrency_per_instance=2),
+                "left": _endpoint(FIXED["left"], waiting=30, seconds=1, endpoint_url=self.side_url),
+                "right": _endpoint(FIXED["right"], waiting=30, seconds=1),
+                "spare": _endpoint(FIXED["spare"], waiting=30, seconds=1),
+                ELASTIC: _endpoint("auto", waiting=500, seconds=0.5),
+            },
+            "routes": {
+                "pair": {
+                    "path": "/predict",
+                    "targets": [{"endpoint": "left", "weight": 2}, {"endpoint": "right", "weight": 1}],
+                    "fallback": ["spare"],
+                }
+            },
+        }
 
 
-def _endpoint(instances: int | str, *, waiting: int, seconds: float, **more: int) -> Mapping[str, Any]:
+def _endpoint(instances: int | str, *, waiting: int, seconds: float, **more: int | str) -> Mapping[str, Any]:
     return {
         "instances": instances,
+        "profile": PROFILE,
         "queue": {"max_waiting": waiting, "timeout_seconds": seconds},
         "timeout_seconds": TIMEOUT_SECONDS,
         "stream_timeout_seconds": TIMEOUT_SECONDS,

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.soak.facts import HUNG_UP, LOST, Counted, Facts, Outcome, Rest, Sample
+from gateway.emulator.frames import part, time_exceeded
+from tests.soak.facts import HUNG_UP, LOST, Counted, Facts, Farewell, Happened, Outcome, Rest, Sample
 from tests.soak.faults import FAULTS, NOTHING
+from tests.soak.frames import Stream, read
+from tests.soak.keys import Keys
 from tests.soak.ledger import GRACE_SECONDS, Arrival, Ledger
 from tests.soak.plan import Call, HangUp, Plan
 from tests.soak.soak import Settings, soak
@@ -32,7 +36,7 @@ def broken(facts: Facts) -> list[str]:
 
 
 async def test_the_promises_are_kept(tmp_path: Path) -> None:
-    """Three seconds at 1.2 times the capacity, with faults and hang-ups: all of `make soak`, but for its length."""
+    """Three seconds of all that `make soak` is made of: overload, faults, hang-ups, and what happens beside them."""
     facts = await soak(tmp_path, Settings(Plan(SEED, seconds=3), hang_up=True))
 
     assert broken(facts) == []
@@ -41,7 +45,7 @@ async def test_the_promises_are_kept(tmp_path: Path) -> None:
 
 async def test_a_gateway_with_too_many_permits_is_found_out(tmp_path: Path) -> None:
     """One instance more than there is: the models count it, and nothing else is wrong."""
-    facts = await soak(tmp_path, Settings(Plan(SHORT_SEED, seconds=1.5), hang_up=True, surplus=1))
+    facts = await soak(tmp_path, Settings(Plan(SHORT_SEED, seconds=1.5), hang_up=True, surplus=1, disturbed=False))
 
     assert facts.rooms["alone"].peak > FIXED["alone"]
     assert {line.partition(":")[0] for line in broken(facts)} == {"never more models at once than there is room for"}
@@ -94,6 +98,35 @@ def test_a_smaller_fleet_counts_once_it_can_be_known() -> None:
     assert room.over == 1
 
 
+@pytest.mark.parametrize(
+    ("data", "stream"),
+    [
+        (part(b"ab") + part(b"c"), Stream(b"abc", None, whole=True)),
+        (part(b"ab") + part(b"c")[:-1], Stream(b"ab", None, whole=False)),
+        (part(b"ab") + part(b"c")[:-1] + b"!", Stream(b"ab", None, whole=False)),
+        (part(b"ab") + time_exceeded(), Stream(b"ab", "ModelStreamError", whole=True)),
+    ],
+    ids=["good", "cut", "garbled", "error"],
+)
+def test_frames_are_read_as_an_sdk_reads_them(data: bytes, stream: Stream) -> None:
+    """What is no whole stream is none, though botocore's parser takes one that is cut for a good end."""
+    assert read(data) == stream
+
+
+def test_keys_are_good_until_they_expire(tmp_path: Path) -> None:
+    """All that were used before; who comes with others is served, and keys that nobody used cannot expire."""
+    keys = Keys(tmp_path)
+    keys.expire()
+    signed = [f"AWS4-HMAC-SHA256 Credential=KEY{number}/20260101/x" for number in range(1, 4)]
+
+    before = [keys.refuse(each) for each in signed[:2]]
+    keys.expire()
+    keys.expire()
+
+    assert (before, [keys.refuse(each) for each in signed]) == ([False, False], [True, True, False])
+    assert (keys.expiries, keys.issued) == (1, 0)
+
+
 def call(name: str, *, hang_up: HangUp | None = None) -> Call:
     """A call to the endpoint `alone`."""
     return Call(name, 0.0, TRAFFIC[0], TRAFFIC[0].paths[0], False, 0.1, NOTHING, hang_up, 100, True)  # noqa: FBT003
@@ -104,8 +137,9 @@ def good_facts() -> Facts:
     calls = [call(f"a{number}") for number in range(8)] + [
         call(f"b{number}", hang_up=HangUp(running=True, after=0, reset=False)) for number in range(2)
     ]
-    ledger = Ledger(FIXED, lambda: 1.0)
-    for each in calls:
+    ledger, last = Ledger(FIXED, lambda: 1.0), call("last")
+    calls[1] = replace(calls[1], framed=True)
+    for each in [*calls, last]:
         ledger.arrive("alone", each.id, BY_NAME["model error"] if each.id == "a0" else NOTHING)
         ledger.end("alone")
     outcomes = [Outcome("424"), *[Outcome("200")] * 7, *[Outcome(HUNG_UP)] * 2]
@@ -121,10 +155,13 @@ def good_facts() -> Facts:
         arrivals=ledger.arrivals,
         strange=[],
         peak_connections=1,
+        ended_idle=1,
         samples=[Sample(0, 50 * MIB, 20), Sample(2, 100 * MIB, 30), Sample(3, 109 * MIB, 20)],
         before=rest,
         after=rest,
-        counted=Counted(requests, {}),
+        counted=Counted(requests, {}, {"unreachable": 1}),
+        farewell=Farewell([(last, Outcome("200"))], held=1, code=0, seconds=0.5),
+        happened=Happened(expiries=2, renewals=2, absences=2, returns=2, reloads=2, bad_files=1, refused=1),
     )
 
 
@@ -188,6 +225,27 @@ def grow(facts: Facts) -> None:
     facts.samples.append(Sample(4, 111 * MIB, 20))
 
 
+def happen(facts: Facts, **changes: int) -> None:
+    """Something else has happened beside the calls."""
+    assert facts.happened is not None
+    facts.happened = replace(facts.happened, **changes)
+
+
+def lose_the_last(facts: Facts) -> None:
+    """Somebody gets nothing when the gateway ends."""
+    facts.farewell.outcomes[0] = facts.farewell.outcomes[0][0], Outcome(LOST)
+
+
+def end_badly(facts: Facts) -> None:
+    """The gateway does not end as it should."""
+    facts.farewell = replace(facts.farewell, code=1)
+
+
+def stay_away(facts: Facts) -> None:
+    """Nobody went on from the endpoint that was away."""
+    facts.counted = replace(facts.counted, failovers={})
+
+
 def complain(facts: Facts) -> None:
     """The log has a traceback."""
     facts.complaints.append("Traceback")
@@ -222,6 +280,14 @@ def test_good_facts_are_good() -> None:
         (grow, "resident memory"),
         (complain, "the gateway's log"),
         (idle, "the load was one"),
+        (partial(happen, renewals=3), "keys that expire"),
+        (partial(happen, expiries=0, renewals=0), "keys that expire"),
+        (partial(happen, returns=0), "an endpoint that is away"),
+        (stay_away, "an endpoint that is away"),
+        (partial(happen, refused=2), "another config is taken"),
+        (partial(happen, reloads=0), "another config is taken"),
+        (end_badly, "told to end"),
+        (lose_the_last, "every caller who stayed"),
     ],
 )
 def test_each_promise_can_be_broken(spoil: Callable[[Facts], None], promise: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from .facts import HUNG_UP, LOST, WRONG_BODY, Facts, Outcome, Sample
-from .faults import CUT, NOTHING
+from .faults import CUT, DEAD, NOTHING, TOLD
 from .ledger import Arrival
 from .plan import Call
 
@@ -15,11 +15,14 @@ MEMORY_SECONDS = 60.0
 
 MEMORY_GROWTH = 1.10
 LEAST_FAULTS, LEAST_HANG_UPS = 0.05, 0.10
-SHORT = 0.8
+SHORT = 0.7
 """How much less than the aim the shares may be where chance has had few calls to even out."""
 
 MANY_CALLS = 20_000
 SHOWN = 5
+HEADED = frozenset({CUT, TOLD, WRONG_BODY})
+"""Outcomes of streams that began well: they count with the status of their head."""
+
 NO_ARRIVAL = frozenset({"429", "503"})
 """What a caller may get whose call never met SageMaker: all places taken, waited too long, no capacity."""
 
@@ -55,13 +58,15 @@ def verdicts(facts: Facts) -> list[Verdict]:
         _tasks(facts),
         _memory(facts),
         _no_bugs(facts),
+        *_happenings(facts),
+        _farewell(facts),
         _load(facts),
     ]
 
 
 def _one_answer(facts: Facts) -> Verdict:
-    lost = [call.id for call, outcome in facts.outcomes if outcome.kind == LOST]
-    calls, hung_up = len(facts.outcomes), facts.kinds()[HUNG_UP]
+    lost = [call.id for call, outcome in facts.everybody if outcome.kind == LOST]
+    calls, hung_up = len(facts.everybody), facts.kinds()[HUNG_UP]
     return Verdict(
         "every caller who stayed got exactly one answer",
         f"{calls - hung_up - len(lost):,} answers to {calls - hung_up:,} callers; lost {len(lost)}, "
@@ -73,11 +78,11 @@ def _one_answer(facts: Facts) -> Verdict:
 
 def _right_answers(facts: Facts) -> Verdict:
     wrong = []
-    for call, outcome in facts.outcomes:
+    for call, outcome in facts.everybody:
         arrivals = facts.arrivals.get(call.id, [])
-        if outcome.kind not in {LOST, HUNG_UP} and outcome.kind not in _expected(arrivals):
+        if outcome.kind not in {LOST, HUNG_UP} and outcome.kind not in _expected(call, arrivals):
             wrong.append(call.id)
-    bodies = facts.kinds()[WRONG_BODY]
+    bodies = sum(outcome.kind == WRONG_BODY for _, outcome in facts.everybody)
     return Verdict(
         "and the one that belongs to what SageMaker did with the call",
         f"{len(wrong)} others, {bodies} of them with the body of another call",
@@ -86,12 +91,13 @@ def _right_answers(facts: Facts) -> Verdict:
     )
 
 
-def _expected(arrivals: list[Arrival]) -> frozenset[str]:
+def _expected(call: Call, arrivals: list[Arrival]) -> frozenset[str]:
     if not arrivals:
         return NO_ARRIVAL
     fault = arrivals[-1].fault
+    wanted = fault.framed if call.framed and fault.framed is not None else fault.caller
     # After it the caller may have gone on, and have waited in vain.
-    return NO_ARRIVAL | {fault.caller} if fault.unseen else frozenset({fault.caller})
+    return NO_ARRIVAL | {wanted} if fault.unseen else frozenset({wanted})
 
 
 def _capacity(facts: Facts) -> Verdict:
@@ -107,7 +113,7 @@ def _capacity(facts: Facts) -> Verdict:
 
 def _one_run(facts: Facts) -> Verdict:
     twice = [name for name, arrivals in facts.arrivals.items() if not all(each.fault.unseen for each in arrivals[:-1])]
-    planned = {call.id: call for call, _ in facts.outcomes}
+    planned = {call.id: call for call, _ in facts.everybody}
     astray = [
         name
         for name, arrivals in facts.arrivals.items()
@@ -131,7 +137,7 @@ def _agreement(facts: Facts) -> Verdict:
         if outcome.kind == HUNG_UP:
             hung_up[call.operation] += 1
         elif outcome.kind != LOST:
-            told[call.operation, NOTHING.caller if outcome.kind in {CUT, WRONG_BODY} else outcome.kind] += 1
+            told[call.operation, NOTHING.caller if outcome.kind in HEADED else outcome.kind] += 1
     wrong, unseen = [], 0
     for operation in {call.operation for call, _ in facts.outcomes}:
         counted = {code: number for (of, code), number in facts.counted.requests.items() if of == operation}
@@ -212,6 +218,47 @@ def _no_bugs(facts: Facts) -> Verdict:
     return Verdict("the gateway's log speaks of no bug", f"{number} lines", not number, _some(facts.complaints))
 
 
+def _happenings(facts: Facts) -> Iterable[Verdict]:
+    """What happened beside the calls, and what the gateway made of it."""
+    found = facts.happened
+    if found is None:
+        return
+    yield Verdict(
+        "keys that expire are replaced, once each time",
+        f"{found.expiries} expiries, {found.renewals} renewals",
+        found.expiries == found.renewals > 0,
+    )
+    left = facts.counted.failovers.get("unreachable", 0)
+    yield Verdict(
+        "an endpoint that is away is left out, and has calls again when it is back",
+        f"away {found.absences} times, back {found.returns} times; {left:,} callers went on to another",
+        found.returns in {found.absences, max(1, found.absences - 1)} and left > 0,
+    )
+    yield Verdict(
+        "another config is taken, and a file that is none is refused",
+        f"{found.reloads} taken; {found.refused} of {found.bad_files} refused",
+        found.reloads > 0 and found.refused == found.bad_files > 0,
+    )
+    missed = sum(each.fault is DEAD for arrivals in facts.arrivals.values() for each in arrivals)
+    framed = sum(call.framed and outcome.kind != HUNG_UP for call, outcome in facts.outcomes)
+    yield Verdict(
+        "there were SDKs that read frames, and connections that ended while they idled",
+        f"{framed:,} streams in frames; {facts.ended_idle:,} connections, {missed} of them with a call on its way",
+        framed > 0 and facts.ended_idle > 0,
+    )
+
+
+def _farewell(facts: Facts) -> Verdict:
+    end = facts.farewell
+    kinds = Counter(outcome.kind for _, outcome in end.outcomes)
+    text = ", ".join(f"{kind} {number}" for kind, number in sorted(kinds.items()))
+    return Verdict(
+        "told to end, the gateway serves who is there, and exits with 0",
+        f"{end.held} ran or waited then; in all {text}; exit {end.code} after {end.seconds:.1f} s",
+        end.code == 0 and end.held > 0 and kinds[NOTHING.caller] > 0,
+    )
+
+
 def _load(facts: Facts) -> Verdict:
     calls = len(facts.outcomes)
     hung_up = facts.kinds()[HUNG_UP] / calls
@@ -229,7 +276,7 @@ def _load(facts: Facts) -> Verdict:
 def _told(facts: Facts, names: list[str]) -> Iterable[str]:
     """What is known of some calls."""
     wanted = set(names[:SHOWN])
-    for call, outcome in facts.outcomes:
+    for call, outcome in facts.everybody:
         if call.id in wanted:
             met = [f"{each.endpoint}: {each.fault.name}" for each in facts.arrivals.get(call.id, [])]
             yield f"{_planned(call)} got {outcome.kind}; SageMaker saw {met or 'nothing'}"

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 HELD = ("running", "orphaned", "cooling", "waiting")
 TASKS_SECONDS = 10.0
 POLL_SECONDS = 0.05
+REFUSED_RELOAD = "reload_failed"
 LOUD = frozenset({"error", "critical"})
 
 
@@ -36,12 +38,16 @@ class Gateway:
         port: where it listens, on 127.0.0.1.
         tasks: the file in which it counts its tasks.
         log: the file of its standard error.
+        config: the file of its config.
+        process: the process itself.
     """
 
     pid: int
     port: int
     tasks: Path
     log: Path
+    config: Path
+    process: Process
 
     def descriptors(self) -> int:
         """How many files and sockets it has open."""
@@ -52,14 +58,42 @@ class Gateway:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE_BYTES
 
     def complaints(self) -> list[str]:
-        """The lines of its log that are no JSON, or speak of an error."""
+        """The lines of its log that are no JSON, or speak of an error that nobody made."""
         return [line for line in self.log.read_text().splitlines() if _loud(line)]
+
+    def refused_reloads(self) -> int:
+        """How often it has said that a config cannot be taken."""
+        return self.log.read_text().count(f'"event": "{REFUSED_RELOAD}"')
+
+    def reload(self, config: Mapping[str, Any] | str) -> None:
+        """Give it another config, or a text that is none."""
+        self.config.write_text(config if isinstance(config, str) else json.dumps(config))  # JSON is YAML
+        os.kill(self.pid, signal.SIGHUP)
+
+    async def endpoints(self) -> Mapping[str, Any]:
+        """What it says of its endpoints."""
+        async with self._session() as session, session.get("/status") as response:
+            status: Mapping[str, Any] = await response.json()
+        endpoints: Mapping[str, Any] = status["endpoints"]
+        return endpoints
+
+    async def held(self) -> Mapping[str, int]:
+        """Calls and callers, of all endpoints together."""
+        endpoints = await self.endpoints()
+        return {name: sum(endpoint[name] for endpoint in endpoints.values()) for name in HELD}
+
+    async def ejects(self, endpoint: str) -> bool:
+        """Whether it leaves an endpoint out."""
+        return bool((await self.endpoints())[endpoint]["health"]["ejected"])
+
+    async def until_capacity(self, endpoint: str, capacity: int) -> None:
+        """Wait until an endpoint has so many permits."""
+        while (await self.endpoints())[endpoint]["capacity"] != capacity:
+            await asyncio.sleep(POLL_SECONDS)
 
     async def rest(self) -> Rest:
         """What it holds now, by its own word and by the kernel's."""
-        async with self._session() as session, session.get("/status") as response:
-            status: Mapping[str, Any] = await response.json()
-        held = {name: sum(endpoint[name] for endpoint in status["endpoints"].values()) for name in HELD}
+        held = await self.held()
         await asyncio.sleep(POLL_SECONDS)  # that connection is no part of it
         return Rest(self.descriptors(), await self._count_tasks(), held)
 
@@ -69,13 +103,16 @@ class Gateway:
             text = await response.text()
         requests: Counter[tuple[str, str]] = Counter()
         refusals: Counter[str] = Counter()
+        failovers: Counter[str] = Counter()
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 if sample.name == f"{PREFIX}requests_total":
                     requests[sample.labels["operation"], sample.labels["code"]] += int(sample.value)
                 elif sample.name == f"{PREFIX}refusals_total":
                     refusals[sample.labels["reason"]] += int(sample.value)
-        return Counted(+requests, +refusals)
+                elif sample.name == f"{PREFIX}failovers_total":
+                    failovers[sample.labels["reason"]] += int(sample.value)
+        return Counted(+requests, +refusals, +failovers)
 
     def sample(self, started: float) -> Sample:
         """Look at it, so long after the start."""
@@ -104,18 +141,19 @@ class Gateway:
 
 
 @asynccontextmanager
-async def open_gateway(directory: Path, config: Mapping[str, Any]) -> AsyncIterator[Gateway]:
+async def open_gateway(directory: Path, config: Mapping[str, Any], aws_config: Path) -> AsyncIterator[Gateway]:
     """A gateway, and what it leaves in a directory; ended on the way out."""
     path, log, tasks = directory / "gateway.yaml", directory / "gateway.log", directory / "tasks"
     path.write_text(json.dumps(config))  # JSON is YAML
     tasks.touch()
-    arguments = ["-m", "tests.soak.watched", str(tasks), "serve", "--config", str(path)]
+    arguments = ["-m", "tests.soak.watched", str(aws_config), str(tasks), "serve", "--config", str(path)]
     async with serving(arguments, log=log) as server:
-        yield Gateway(server.pid, server.port, tasks, log)
+        yield Gateway(server.pid, server.port, tasks, log, path, server.process)
 
 
 def _loud(line: str) -> bool:
     try:
-        return json.loads(line).get("level") in LOUD
+        said = json.loads(line)
+        return said.get("level") in LOUD and said.get("event") != REFUSED_RELOAD
     except ValueError:
         return True

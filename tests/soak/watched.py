@@ -1,6 +1,7 @@
-"""The gateway as a process, as it is served; on SIGUSR1 it also writes how many tasks asyncio has."""
+"""The gateway as a process, as it is served, with an AWS config; on SIGUSR1 it also writes how many tasks it has."""
 
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -25,4 +26,5 @@ def run(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    os.environ["AWS_CONFIG_FILE"] = sys.argv.pop(1)
     run(Path(sys.argv.pop(1)))
