@@ -87,11 +87,13 @@ class Headline:
         title: what it is, with its unit.
         values: what came out, by system.
         form: how a value is written.
+        drawn: whether the plot has it, and not the summary only.
     """
 
     title: str
     values: Mapping[str, Figure]
     form: str = ",.0f"
+    drawn: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,9 +67,9 @@ async def measure(directory: Path, *, numbers: Numbers, rounds: int) -> Result:
     )
     connection, stream = queue["connection"].points[many], _streaming(streaming)[0].points[numbers.streams[-1]]
     headlines = (
-        Headline(f"KiB per waiter of {many:,}", {GATEWAY: queue["waiter"].points[many]}, ".1f"),
-        Headline(f"KiB per idle connection of {many:,}", {GATEWAY: connection}, ".1f"),
-        Headline(f"KiB per stream of {numbers.streams[-1]:,}", {GATEWAY: stream}, ".1f"),
+        Headline(f"KiB per waiter of {many:,}", {GATEWAY: queue["waiter"].points[many]}, ".1f", drawn=False),
+        Headline(f"KiB per idle connection of {many:,}", {GATEWAY: connection}, ".1f", drawn=False),
+        Headline(f"KiB per stream of {numbers.streams[-1]:,}", {GATEWAY: stream}, ".1f", drawn=False),
     )
     return Result(tables, aims, headlines)
 

@@ -172,7 +172,7 @@ def _headlines(load: Load, costs: dict[str, list[Cost]]) -> list[Headline]:
     resident = {name: Figure(tuple(each.resident / MEBIBYTE for each in found)) for name, found in systems.items()}
     return [
         Headline(f"CPU µs per request, {size}", {name: cpu_of(found) for name, found in systems.items()}),
-        Headline(f"requests/s per core, {size}", per_core),
+        Headline(f"requests/s per core, {size}", per_core, drawn=False),
         *([Headline("resident MiB", resident)] if load.body_bytes == RESIDENT_BYTES else []),
     ]
 
