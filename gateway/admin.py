@@ -1,15 +1,13 @@
 """What operators see and do: livez, readyz, metrics, status, reload."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
 from multidict import CIMultiDict
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.aiohttp import make_aiohttp_handler
 
 from gateway.config.rules import RELOAD_PATH
 from gateway.errors import BAD_METHOD, DENIED, PROXY_NAME, UNKNOWN_ROUTE, Refusal
@@ -18,6 +16,8 @@ from gateway.models import Reloaded, Statistics
 Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 Check = Callable[[], str | None]
 """Says what is wrong; None where nothing is."""
+Expose = Callable[[str, Sequence[str] | None], Awaitable[tuple[str, bytearray]]]
+"""Tells the samples of some names, or all, in the form that `Accept` asks for: the media type, and the text."""
 
 _NOT_HERE = (
     "Callers reach this address, so the config is not read again from here: send the process SIGHUP, or give operators "
@@ -31,7 +31,7 @@ class Admin:
     """Answers the ops paths.
 
     Args:
-        registry: the metrics.
+        expose: tells the metrics.
         statistics: by endpoint, its limiter's statistics.
         describe: by endpoint, what config and fleet say of it, for `/status`.
         checks: by name, what has to hold before traffic may come.
@@ -42,7 +42,7 @@ class Admin:
     def __init__(
         self,
         *,
-        registry: CollectorRegistry,
+        expose: Expose,
         statistics: Mapping[str, Callable[[], Statistics]],
         describe: Mapping[str, Callable[[], Mapping[str, object]]],
         checks: Mapping[str, Check],
@@ -53,8 +53,7 @@ class Admin:
         self._reload = reload
         self._checks = checks
         self._version = version
-        self._registry = registry
-        self._expose = make_aiohttp_handler(registry)
+        self._expose = expose
         self._handlers: Mapping[str, Handler] = {
             "/livez": self.livez,
             "/readyz": self.readyz,
@@ -108,11 +107,12 @@ class Admin:
         return _text(503 if failed else 200, "\n".join([*lines, ""]))
 
     async def metrics(self, request: web.BaseRequest) -> web.StreamResponse:
-        """All metrics, in the form that `Accept` asks for; in plain text where it asks for none that there is."""
-        try:
-            return await self._expose(cast("web.Request", request))
-        except (TypeError, ValueError):
-            return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        """All metrics, or those that `?name[]=` names, in the form that `Accept` asks for."""
+        accept = ",".join(request.headers.getall("Accept", []))
+        media_type, text = await self._expose(accept, request.query.getall("name[]", None))
+        response = web.Response(body=text, headers={"Content-Type": media_type})
+        response.enable_compression()  # in a thread
+        return response
 
     async def status(self, _request: web.BaseRequest) -> web.Response:
         """Every endpoint's live state."""

@@ -22,7 +22,7 @@ from gateway.endpoint import Endpoint
 from gateway.limiter import Limiter
 from gateway.listening import AddressError, Listening, open_listening
 from gateway.log import access_log
-from gateway.metrics import Metrics
+from gateway.metrics import Exposition, Metrics
 from gateway.models import Record, Reloaded
 from gateway.parting import Parting
 from gateway.proxy import Proxy
@@ -156,7 +156,7 @@ async def open_gateway(
             config, assembly=assembly, access=access, read=reread or (lambda: config), swap=swap, log=log
         )
         admin = Admin(
-            registry=metrics.registry,
+            expose=Exposition(metrics.look),
             statistics=statistics(endpoints),
             describe=descriptions(endpoints),
             checks=_checks(assembly, readiness),

@@ -1,7 +1,8 @@
 """Prometheus metrics: one frozen record per request, and all that has a state at scrape time."""
 
-from gateway.metrics.collectors import Readings
-from gateway.metrics.registry import Metrics
+from gateway.metrics.exposition import Exposition
+from gateway.metrics.recording import Metrics
+from gateway.metrics.snapshot import Readings
 from gateway.metrics.table import (
     BUCKETS,
     COUNTERS,
@@ -31,6 +32,7 @@ __all__ = [
     "NO_CAPACITY",
     "READINGS",
     "ROUTING_WARNING",
+    "Exposition",
     "Metrics",
     "Readings",
     "Row",
