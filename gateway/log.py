@@ -1,5 +1,6 @@
 """Structured logs on standard error: JSON for machines, colours for a terminal; one line per request."""
 
+import asyncio
 import json
 import logging
 import sys
@@ -34,10 +35,32 @@ class _Stream:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._later: list[str] = []
 
     def write(self, text: str) -> None:
+        if self._later:
+            text = self._take() + text
         with suppress(OSError, ValueError):
             self._stream.write(text)
+
+    def write_later(self, text: str) -> None:
+        """Write it before anything else, or in the next turn of the event loop, with all that comes until then."""
+        self._later.append(text)
+        if len(self._later) > 1:
+            return
+        try:
+            asyncio.get_running_loop().call_soon(self._catch_up)
+        except RuntimeError:  # there is no loop to wait for
+            self._catch_up()
+
+    def _take(self) -> str:
+        later, self._later = self._later, []
+        return "".join(later)
+
+    def _catch_up(self) -> None:
+        if self._later:
+            self.write("")
+            self.flush()
 
     def flush(self) -> None:
         with suppress(OSError, ValueError):
@@ -69,11 +92,13 @@ def make_logger(*, level: str = "info", style: str = "auto", stream: TextIO = sy
             structlog.processors.JSONRenderer(serializer=_encode),
         ]
     )
+    lines = _Stream(stream)
     filtering = structlog.make_filtering_bound_logger(LEVELS[level])
+    of_json = {"lines": lines, "tells_requests": LEVELS[level] <= logging.INFO}
     logger: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(_Stream(stream)),  # type: ignore[arg-type] # all that it uses is write and flush
+        structlog.WriteLogger(lines),  # type: ignore[arg-type] # all that it uses is write and flush
         processors=[*shared, *last],
-        wrapper_class=filtering if console else _json_lines(filtering, tells_requests=LEVELS[level] <= logging.INFO),
+        wrapper_class=filtering if console else type("JsonLogger", (_JsonLines, filtering), of_json),
         context_class=dict,
     )
     return logger
@@ -83,18 +108,12 @@ class _JsonLines:
     """A logger that also takes lines that are JSON already.
 
     Attributes:
+        lines: where they go.
         tells_requests: whether requests are grave enough for it.
     """
 
+    lines: _Stream
     tells_requests: bool
-    _logger: WrappedLogger
-
-    def write_line(self, text: str) -> None:
-        self._logger.msg(text)
-
-
-def _json_lines(filtering: type[FilteringBoundLogger], *, tells_requests: bool) -> type[FilteringBoundLogger]:
-    return type("JsonLogger", (_JsonLines, filtering), {"tells_requests": tells_requests})
 
 
 # json.dumps with arguments makes an encoder for each line.
@@ -142,7 +161,7 @@ def access_log(log: FilteringBoundLogger) -> Callable[[Record], None]:
     """The hook that writes one line per request. Times are in milliseconds; bodies and their headers never appear."""
     bound = log.bind()
     if isinstance(bound, _JsonLines):
-        return _JsonAccessLog(bound.write_line).write if bound.tells_requests else _nothing
+        return _JsonAccessLog(bound.lines).write if bound.tells_requests else _nothing
     info = bound.info
 
     def write(record: Record) -> None:
@@ -180,11 +199,11 @@ class _JsonAccessLog:
     """The same line as JSON, put together by hand: by way of events and processors it costs a tenth of a request.
 
     Args:
-        write_line: takes the line, without its end.
+        lines: takes it.
     """
 
-    def __init__(self, write_line: Callable[[str], None]) -> None:
-        self._write_line = write_line
+    def __init__(self, lines: _Stream) -> None:
+        self._write = lines.write_later
         self._second = -1
         self._stamp = ""  # of that second
         # What stands between the ids and the times is often the same, and most of the line.
@@ -199,14 +218,14 @@ class _JsonAccessLog:
         told = self._told.get(what) or self._tell(what)
         more = self._more(record) if record.joined or record.failovers else ""
         queue, upstream = record.queue, record.upstream
-        self._write_line(
+        self._write(
             f'{{"request_id": {_quote(record.request_id)}, "aws_request_id": {_text(record.aws_request_id)}, {told}'
             f', "duration_ms": {record.duration * 1000:.3f}'
             f', "queue_ms": {"null" if queue is None else f"{queue * 1000:.3f}"}'
             f', "upstream_ms": {"null" if upstream is None else f"{upstream * 1000:.3f}"}'
             f', "bytes_in": {record.bytes_in}, "bytes_out": {record.bytes_out}'
             f', "orphaned": {"true" if record.orphaned else "false"}{more}'
-            f', "event": "{EVENT}", "level": "info", "timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z"}}'
+            f', "event": "{EVENT}", "level": "info", "timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z"}}\n'
         )
 
     def _tell(self, what: tuple[object, ...]) -> str:

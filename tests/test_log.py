@@ -1,5 +1,6 @@
 """Logs: one line for each record, whatever stands in it, in one form for us and for the libraries."""
 
+import asyncio
 import io
 import json
 import logging
@@ -173,6 +174,30 @@ def test_the_line_by_hand_is_the_line_by_structlog(records: list[Record]) -> Non
     for line in (*mine, *theirs):
         assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() == timedelta(0)
     assert [list(line.items()) for line in mine] == [list(line.items()) for line in theirs]
+
+
+async def test_the_lines_of_one_turn_are_written_at_once() -> None:
+    """In order, with whatever else is told in between; and no later than in the next turn of the event loop."""
+
+    class Counting(io.StringIO):
+        writes = 0
+
+        def write(self, text: str) -> int:
+            self.writes += 1
+            return super().write(text)
+
+    stream = Counting()
+    log = make_logger(style="json", stream=stream)
+    write = access_log(log)
+    for number in range(3):
+        write(RECORD._replace(request_id=str(number)))
+    assert stream.writes == 0
+    log.info("said")
+    write(RECORD._replace(request_id="3"))
+    await asyncio.sleep(0)
+
+    assert [line.get("request_id") for line in lines(stream)] == ["0", "1", "2", None, "3"]
+    assert stream.writes == 2
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -17,6 +17,7 @@ from yarl import URL
 from gateway.errors import BROKEN, TIMEOUT, UNREACHABLE, Refusal
 from gateway.models import Answer, Call
 from gateway.upstream.connection import Connection
+from gateway.upstream.deadlines import Deadlines
 from gateway.upstream.opening import Opener, Origin, default_context
 from gateway.upstream.pool import Pool
 from gateway.upstream.reading import WireError
@@ -76,6 +77,7 @@ class Upstream:
         self._pools: dict[Origin, Pool] = {}
         self._retries = retries
         self._loop = asyncio.get_running_loop()
+        self._deadlines = Deadlines(self._loop)
 
     async def send(self, call: Call, sink: Sink | None = None, connected: Callable[[], None] = _nothing) -> Answer:
         """Send the call once and read its answer to the end.
@@ -117,6 +119,7 @@ class Upstream:
 
     async def close(self) -> None:
         """Close all connections."""
+        self._deadlines.close()
         for pool in self._pools.values():
             await pool.close()
         await self._opener.close()
@@ -125,11 +128,11 @@ class Upstream:
         self, connection: Connection, head: bytes, call: Call, started: float, deadline: float
     ) -> Answer:
         ended = connection.begin(head, call, by_parts=False)
-        timer = self._loop.call_at(deadline, connection.give_up)
+        self._deadlines.set(connection, deadline)
         try:
             await ended
         finally:
-            timer.cancel()
+            self._deadlines.lift(connection)
         return connection.answer(started)
 
     async def _open(self, pool: Pool, call: Call, deadline: float) -> Connection:

@@ -16,14 +16,36 @@ OK = 200
 _FIRST_FINAL_STATUS = 200
 _SWITCHING_PROTOCOLS = 101
 _WITHOUT_BODY = frozenset({204, 304})
-_CODING = b"transfer-encoding"
-_FRAMING = frozenset({b"content-length", _CODING})
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
+
+REMEMBERED = 256
+"""How many names of headers, as they are spelt, need to be looked at only once."""
+
+
+class _Known(dict[bytes, str | None]):
+    """What becomes of headers, by their names as they come: passed back, a word on the body's length (empty), or none.
+
+    Args:
+        passed: the headers that are passed back, in lower case.
+    """
+
+    def __init__(self, passed: frozenset[str]) -> None:
+        super().__init__()
+        self._passed = passed
+
+    def __missing__(self, raw: bytes) -> str | None:
+        name = raw.decode("latin-1")
+        lower = name.lower()
+        kind = name if lower in self._passed else "" if lower in _FRAMING else None
+        if len(self) < REMEMBERED:
+            self[raw] = kind
+        return kind
 
 
 @lru_cache(maxsize=16)
-def _encoded(names: frozenset[str]) -> frozenset[bytes]:
-    """The names as they are on the wire; there are as many sets of them as operations."""
-    return frozenset(name.encode("ascii") for name in names)
+def _known(passed: frozenset[str]) -> _Known:
+    """There are as many as operations."""
+    return _Known(passed)
 
 
 class WireError(Exception):
@@ -48,8 +70,8 @@ class Reader:
     __slots__ = (
         "_by_parts",
         "_fields",
+        "_known",
         "_limit",
-        "_names",
         "_parser",
         "_parts",
         "_passed",
@@ -78,7 +100,7 @@ class Reader:
             limit: longest body.
             by_parts: whether the body of a 200 is to be taken as it comes, however long it is.
         """
-        self._names, self._passed = passed, _encoded(passed)
+        self._passed, self._known = passed, _known(passed)
         self._limit = limit
         self._fields: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
@@ -174,22 +196,21 @@ class Reader:
             self.done = True
             self.reusable = self._parser.should_keep_alive()
         else:
-            self.begin(self._names, self._limit, by_parts=self._by_parts)
+            self.begin(self._passed, self._limit, by_parts=self._by_parts)
 
     def _read_fields(self) -> bool:
         """Sort the headers out; whether they say where the body ends."""
-        framed = False
+        framed, known, headers = False, self._known, self.headers
         for raw_name, raw_value in self._fields:
-            lower = raw_name.lower()
-            if lower in self._passed:
-                name = raw_name.decode("latin-1")
+            name = known[raw_name]
+            if name:
                 try:
-                    self.headers.append((name, raw_value.rstrip(b" \t").decode()))
+                    headers.append((name, raw_value.rstrip(b" \t").decode()))
                 except UnicodeDecodeError:
                     self._refuse(f"the answer's header {name} is not UTF-8")
-            elif lower in _FRAMING:
+            elif name is not None:
                 framed = True
-                if lower == _CODING and raw_value.strip().lower() != b"chunked":
+                if raw_name.lower() == b"transfer-encoding" and raw_value.strip().lower() != b"chunked":
                     self._refuse("a transfer coding that nobody asked for")
         return framed
 
