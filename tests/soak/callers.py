@@ -12,8 +12,8 @@ from .faults import CUT, TOLD
 from .frames import read
 from .plan import Call, HangUp
 
-PATIENCE_SECONDS = 20.0
-"""Far longer than the gateway may let anybody wait; an answer that takes longer is lost."""
+PATIENCE_SECONDS = 60.0
+"""Far longer than the gateway may let anybody wait, on a machine that has no time for it either; then it is lost."""
 
 IDLE_SECONDS = 20.0
 """Connections that were idle for longer are not used again: well before the gateway closes them."""

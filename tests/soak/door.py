@@ -92,4 +92,5 @@ class Line:
         """Send nothing more, if it is idle. It is still read from: a call may have been under way."""
         if self._idle and not self.dead and not self.writer.is_closing():
             self.dead = True
-            self.writer.write_eof()
+            with suppress(RuntimeError):  # uvloop's, where the other end has closed it this moment
+                self.writer.write_eof()

@@ -62,11 +62,6 @@ class Room:
         self._before = [(until, size) for until, size in self._before if until > now]
         self.over += self.running > max([self.size, *(size for _, size in self._before)])
 
-    def end(self, now: float) -> None:
-        """A model has ended."""
-        self.advance(now)
-        self.running -= 1
-
     def end_at(self, moment: float) -> None:
         """A model is going to end by itself."""
         heappush(self._ends, moment)
@@ -107,10 +102,6 @@ class Ledger:
     def miss(self, endpoint: str, call: str, fault: Fault) -> None:
         """A call has come that no model is going to see, though its sender cannot know."""
         self.arrivals[call].append(Arrival(endpoint, fault))
-
-    def end(self, endpoint: str) -> None:
-        """A model has ended."""
-        self.rooms[endpoint].end(self._clock())
 
     def end_in(self, endpoint: str, seconds: float) -> None:
         """A model ends so many seconds from now, whoever waits for it."""

@@ -20,6 +20,8 @@ from .stand import ELASTIC, GOES_ON_SECONDS, TIMEOUT_SECONDS
 INFERENCE_ID = "x-amzn-sagemaker-inference-id"
 TARGET = "x-amz-target"
 PATIENCE_SECONDS = 3 * TIMEOUT_SECONDS
+EARLIER_SECONDS = 0.005
+"""How much earlier than the answer a model ends: a loop's timers may be a little early."""
 
 
 class _Over(Exception):  # noqa: N818 - nothing is wrong with it
@@ -108,7 +110,9 @@ class SageMaker:
         except (_Over, ConnectionError, asyncio.IncompleteReadError):
             pass
         except Exception as error:  # noqa: BLE001 - told at the end
-            self.strange.append(repr(error))
+            closed = reader.at_eof() or reader.exception() is not None
+            if not (closed and isinstance(error, RuntimeError)):  # which uvloop raises then
+                self.strange.append(repr(error))
         finally:
             writer.close()
             self._lines.discard(line)
@@ -141,8 +145,9 @@ class SageMaker:
         fault = EXPIRED if refused else self._due(call)
         self._ledger.arrive(endpoint, name, fault)
         if not fault.unseen:
+            self._ledger.end_in(endpoint, _model_seconds(call, fault))
             self._runs(name)
-        await self._play(call, fault, endpoint, reader, writer)
+        await self._play(call, fault, reader, writer)
         return call.ends
 
     def _described(self, body: bytes) -> bytes:
@@ -155,25 +160,21 @@ class SageMaker:
         met = self._ledger.arrivals.get(call.id, ())
         return call.fault if all(arrival.fault is EXPIRED for arrival in met) else NOTHING
 
-    async def _play(
-        self, call: Call, fault: Fault, endpoint: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        """What becomes of a call. A model has ended before its caller can know."""
+    async def _play(self, call: Call, fault: Fault, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """What becomes of a call; its model ends by itself, whatever becomes of the connection."""
         if fault.play is Play.SILENT:
-            self._ledger.end_in(endpoint, TIMEOUT_SECONDS + GOES_ON_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     await reader.read()
             raise _Over
         if call.streamed and fault.caller in {NOTHING.caller, "cut"}:
-            await self._stream(call, fault, endpoint, writer)
+            await self._stream(call, fault, writer)
             return
         if not fault.unseen:
             await asyncio.sleep(call.seconds)
         if fault.play in {Play.CUT_BODY, Play.RESET_BODY}:
             answer = answers.whole(call.body)
             writer.write(answer[: len(answer) - len(call.body) // 2])
-        self._end(fault, endpoint)
         match fault.play:
             case Play.RESET | Play.RESET_BODY:
                 _reset(writer)
@@ -187,7 +188,7 @@ class SageMaker:
                 writer.write(answers.whole(call.body) if fault.refusal is None else answers.refused(fault.refusal))
                 await writer.drain()
 
-    async def _stream(self, call: Call, fault: Fault, endpoint: str, writer: asyncio.StreamWriter) -> None:
+    async def _stream(self, call: Call, fault: Fault, writer: asyncio.StreamWriter) -> None:
         parts = [] if fault.play is Play.EARLY else answers.stream_parts(call.body)
         pause = call.seconds / (len(parts) + 1)
         await asyncio.sleep(pause)
@@ -195,7 +196,6 @@ class SageMaker:
         for part in parts:
             writer.write(part)
             await asyncio.sleep(pause)
-        self._end(fault, endpoint)
         writer.write(answers.stream_end(fault.play))
         if fault.play is Play.RESET_FRAME:
             await writer.drain()
@@ -206,11 +206,12 @@ class SageMaker:
         # way already, and is rightly answered 424 then.
         await writer.drain()
 
-    def _end(self, fault: Fault, endpoint: str) -> None:
-        if fault.goes_on:
-            self._ledger.end_in(endpoint, GOES_ON_SECONDS)
-        elif not fault.unseen:
-            self._ledger.end(endpoint)
+
+def _model_seconds(call: Call, fault: Fault) -> float:
+    """How long the model of a call runs. It has ended before its caller can know, but where it goes on."""
+    if fault.play is Play.SILENT:
+        return TIMEOUT_SECONDS + GOES_ON_SECONDS
+    return call.seconds + GOES_ON_SECONDS if fault.goes_on else call.seconds - EARLIER_SECONDS
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -71,7 +71,7 @@ def test_a_model_that_goes_on_counts_until_its_own_end() -> None:
 
     now = 1.0
     ledger.arrive("alone", "b", NOTHING)
-    ledger.end("alone")
+    ledger.end_in("alone", 0)
     assert (room.peak, room.over) == (2, 1)
 
     now = 5.0
@@ -90,7 +90,7 @@ def test_a_smaller_fleet_counts_once_it_can_be_known() -> None:
 
     now = GRACE_SECONDS / 2
     ledger.arrive("elastic", "b", NOTHING)
-    ledger.end("elastic")
+    ledger.end_in("elastic", 0)
     assert room.over == 0
 
     now = 2 * GRACE_SECONDS
@@ -141,7 +141,7 @@ def good_facts() -> Facts:
     calls[1] = replace(calls[1], framed=True)
     for each in [*calls, last]:
         ledger.arrive("alone", each.id, BY_NAME["model error"] if each.id == "a0" else NOTHING)
-        ledger.end("alone")
+        ledger.end_in("alone", 0)
     outcomes = [Outcome("424"), *[Outcome("200")] * 7, *[Outcome(HUNG_UP)] * 2]
     rest = Rest(20, 4, {"running": 0, "orphaned": 0, "cooling": 0, "waiting": 0})
     requests = {("InvokeEndpoint", "200"): 7, ("InvokeEndpoint", "424"): 1, ("InvokeEndpoint", "499"): 2}
