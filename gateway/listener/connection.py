@@ -114,6 +114,9 @@ class Connection(Serving):
         for timer in (self._look_timer, self._send_timer):
             if timer is not None:
                 timer.cancel()
+        # Nothing of it may hold it: what goes in circles stays in memory until it is looked for.
+        self._wire = self._look_timer = self._send_timer = None
+        self._content = EMPTY_PAYLOAD
         request, task = self._current_request, self._task_handler
         super().connection_lost(exc)
         if isinstance(request, Request) and request.on_hang_up is not None:

@@ -65,10 +65,10 @@ class Newcomer(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller has gone, or was made to."""
         del exc
-        self._wire = None
         self._crowd.forget(self)
         if self._timer is not None:
             self._timer.cancel()
+        self._wire = self._timer = None
 
     def leave(self) -> bool:
         """Close at once, unless something has come meanwhile; whether it did."""
@@ -86,6 +86,7 @@ class Newcomer(asyncio.Protocol):
         self._crowd.replace(self, connection)
         if len(self._came) > 1:
             wire.resume_reading()
+        self._wire = self._timer = None
         wire.set_protocol(connection)
         connection.connection_made(wire)
         connection.listen_to(b"".join(self._came))

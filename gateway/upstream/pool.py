@@ -1,12 +1,16 @@
 """The connections to one origin: opened where none is idle, kept for a while, dropped as soon as they are over."""
 
 import asyncio
+from contextlib import suppress
 
 from gateway.upstream.connection import Connection
 from gateway.upstream.opening import Opener, Origin
 
 KEEPALIVE_SECONDS = 15.0
 """Idle connections are dropped well before SageMaker drops them (at 60 s): one that dies under a request is a 424."""
+
+CLOSE_SECONDS = 2.0
+"""How long it is waited for connections to be closed at the end. The process ends in any case."""
 
 
 class Pool:
@@ -62,13 +66,15 @@ class Pool:
             self._sweeper = self._loop.call_at(now + KEEPALIVE_SECONDS, self._sweep)
 
     async def close(self) -> None:
-        """Close all connections, and wait until they are."""
+        """Close all connections, and wait until they are, for a while."""
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
         for connection in tuple(self._open):
             connection.abort()
-        await self._empty.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._empty.wait()
 
     def opened(self, connection: Connection) -> None:
         """Note that a connection is open."""
