@@ -16,6 +16,10 @@ class Request(web.BaseRequest):
     on_hang_up: Callable[[], None] | None = None
     """Called when the caller hangs up, in place of the cancelling of the task that answers it."""
 
+    def let_go(self) -> None:
+        """Forget the task that answers it: an exception would hold both, and go in circles."""
+        self._task = None  # type: ignore[assignment]
+
     @property
     def spoken(self) -> HttpVersion:
         """The version that the request line names."""

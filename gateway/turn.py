@@ -37,16 +37,16 @@ class Turn(Generic[P]):
     def __init__(self, queues: Iterable[Queue], route: str) -> None:
         self.route = route
         self._queues = tuple(queues)
-        self._future: asyncio.Future[P] = asyncio.get_running_loop().create_future()
+        self._future: asyncio.Future[P] | None = asyncio.get_running_loop().create_future()
 
     @property
     def over(self) -> bool:
         """Whether the waiting has ended, one way or another."""
-        return self._future.done()
+        return self._future is None or self._future.done()
 
     def grant(self, permit: P) -> bool:
         """Take the permit; False if the caller has left in this very turn of the event loop."""
-        if self._future.done():
+        if self._future is None or self._future.done():
             return False
         self._future.set_result(permit)
         self._leave()
@@ -54,7 +54,7 @@ class Turn(Generic[P]):
 
     def refuse(self, reason: Exception) -> None:
         """Leave the queues, refused."""
-        if not self._future.done():
+        if self._future is not None and not self._future.done():
             self._leave()
             self._future.set_exception(reason)
 
@@ -68,19 +68,23 @@ class Turn(Generic[P]):
         Raises:
             Refusal: the time is up, or somebody refused the turn.
         """
+        future = self._future
+        if future is None:
+            raise RuntimeError("a turn is waited for once")
         timer = asyncio.get_running_loop().call_later(seconds, lambda: self.refuse(refusal()))
         try:
-            return await self._future
+            return await future
         except asyncio.CancelledError:
-            self._abandon()
+            self._abandon(future)
             raise
         finally:
             timer.cancel()
+            self._future = None  # a refusal holds its traceback, and that holds the turn
+            del future
 
-    def _abandon(self) -> None:
+    def _abandon(self, future: asyncio.Future[P]) -> None:
         """Leave without a trace, also when the permit was granted in the turn in which the caller left."""
         self._leave()
-        future = self._future
         if future.done() and not future.cancelled() and not future.exception():
             future.result().release()
 

@@ -64,6 +64,7 @@ class Serving(web.RequestHandler):
             return False  # the caller has gone
         finally:
             self._current_request, self._request_in_progress = None, False
+            request.let_go()
             if self._handler_waiter is not None:
                 self._handler_waiter.set_result(None)
             self.answered()

@@ -114,8 +114,8 @@ class Connection(asyncio.Protocol):
             TimeoutError: there was none in time.
         """
         reader = self._reader
-        if self._failure is not None and not reader.parted:
-            raise self._failure
+        if not reader.parted:
+            self._raise_failure()
         return Answer(reader.status, reader.headers, b"" if reader.parted else reader.take(), reader.at - started)
 
     async def head(self) -> bool:
@@ -136,8 +136,7 @@ class Connection(asyncio.Protocol):
             if part:
                 self._go_on()
                 return part
-            if self._failure is not None:
-                raise self._failure
+            self._raise_failure()
             if self._reader.done:
                 return b""
             await self._news()
@@ -226,6 +225,14 @@ class Connection(asyncio.Protocol):
             self._failure = failure
             self.abort()
             self._wake()
+
+    def _raise_failure(self) -> None:
+        """Say it once: kept, it would hold its traceback, and that the connection."""
+        if self._failure is not None:
+            try:
+                raise self._failure
+            finally:
+                self._failure = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
