@@ -1,7 +1,10 @@
 """How long an endpoint takes for a call, lately; and so how long a caller is going to wait."""
 
 LEAST_CALLS = 10
-"""Fewer tell nothing."""
+"""Fewer tell nothing, of an endpoint that runs one call at a time."""
+
+WAVES = 2
+"""Of one that runs several, so many of each more: a burst slows down the calls that it begins with by its own coming."""
 
 OUTLIER = 4.0
 """So many times the mean is the most that one call counts: a single one that hung should not refuse everybody."""
@@ -37,6 +40,6 @@ class Pace:
         Args:
             capacity: how many calls run at once.
         """
-        if self._calls < LEAST_CALLS or not capacity:
+        if not capacity or self._calls < LEAST_CALLS + WAVES * (capacity - 1):
             return None
         return capacity / max(self._mean, SHORTEST)

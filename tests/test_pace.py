@@ -23,6 +23,12 @@ def test_a_few_calls_tell_nothing() -> None:
     assert observed(*[1.0] * LEAST_CALLS).rate(0) is None
 
 
+def test_a_large_fleet_is_known_by_more_calls() -> None:
+    """The first ones of a burst are slow because of it, and all of them together would tell of nothing else."""
+    assert observed(*[1.0] * (LEAST_CALLS + 2 * 19 - 1)).rate(20) is None
+    assert observed(*[1.0] * (LEAST_CALLS + 2 * 19)).rate(20) == pytest.approx(20)
+
+
 def test_calls_of_like_length_tell_exactly() -> None:
     """On 4 instances, 2 s each: two permits in a second."""
     assert observed(*[2.0] * 50).rate(4) == pytest.approx(2)
