@@ -4,7 +4,7 @@ LEAST_CALLS = 10
 """Fewer tell nothing, of an endpoint that runs one call at a time."""
 
 WAVES = 2
-"""Of one that runs several, so many of each more: a burst slows down the calls that it begins with by its own coming."""
+"""Of one that runs several, so many of each more: a burst, by its own coming, slows down the calls it begins with."""
 
 OUTLIER = 4.0
 """So many times the mean is the most that one call counts: a single one that hung should not refuse everybody."""

@@ -71,6 +71,24 @@ async def test_an_odd_accept_gets_plain_metrics(make_stand: MakeStand) -> None:
     assert b"sagemaker_gateway_capacity" in reply.body
 
 
+@pytest.mark.parametrize("coding", ["gzip", "identity"])
+async def test_metrics_come_compressed_and_in_part_where_that_is_asked_for(make_stand: MakeStand, coding: str) -> None:
+    """Those samples that `?name[]=` names, in the coding that the scraper accepts."""
+    stand = await make_stand(StandSettings({"echo": ECHO}))
+    path = "/metrics?name[]=sagemaker_gateway_capacity&name[]=sagemaker_gateway_joins_total"
+
+    part = await stand.request("GET", path, b"", Accept_Encoding=coding)
+    whole = await stand.request("GET", "/metrics", b"", Accept_Encoding=coding)
+
+    assert [line for line in sorted(part.body.splitlines()) if not line.startswith(b"#")] == [
+        b'sagemaker_gateway_capacity{endpoint="echo"} 2.0',
+        b'sagemaker_gateway_joins_total{endpoint="_unknown"} 0.0',
+        b'sagemaker_gateway_joins_total{endpoint="echo"} 0.0',
+    ]
+    assert set(part.body.splitlines()) < set(whole.body.splitlines())
+    assert {reply.headers.get("Content-Encoding", "identity") for reply in (part, whole)} == {coding}
+
+
 async def test_ops_requests_are_not_counted_as_calls(make_stand: MakeStand) -> None:
     """Health checks and scrapes leave no trace in the metrics of requests, nor in the access log."""
     stand = await make_stand(StandSettings({"echo": ECHO}))

@@ -1,12 +1,10 @@
 """Metrics: the promised names, all series from the start, none from a caller, and counts that add up."""
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import product
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,16 +14,23 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from gateway.errors import REASONS
-from gateway.limiter import Limiter
-from gateway.metrics import READINGS, Exposition, Metrics, Readings
+from gateway.metrics import READINGS, Metrics
 from gateway.models import Connections, Failover, Record, Statistics, Unseen
+from tests.counted import (
+    ENDPOINTS,
+    ERRORS,
+    LISTENERS,
+    OPENMETRICS,
+    OPERATIONS,
+    RECORD,
+    RECORDS,
+    make,
+    quiet,
+    told,
+)
 
 PREFIX = "sagemaker_gateway_"
-ENDPOINTS = ("resnet", "bert")
 UNKNOWN = "_unknown"
-LISTENERS = ("listen", "admin")
-OPERATIONS = ("InvokeEndpoint", "InvokeEndpointAsync")
-ERRORS = ("ModelError", "ThrottlingException", "_other")
 FAILOVERS = ("unreachable", "throttled", "not_ready", "no_capacity", "credentials", "queue_full")
 CODES = [
     *map(str, (200, 400, 403, 404, 405, 408, 413, 415, 417, 424, 429, 499, 500, 501, 502, 503, 504, 505, 530)),
@@ -65,26 +70,6 @@ TABLE = {
 Series = tuple[str, frozenset[tuple[str, str]]]
 Changes = dict[tuple[str, ...], float]
 
-RECORD = Record(
-    request_id="the-request",
-    aws_request_id=None,
-    method="POST",
-    path="/endpoints/resnet/invocations",
-    remote="127.0.0.1",
-    caller=None,
-    endpoint="resnet",
-    operation="InvokeEndpoint",
-    status=200,
-    reason=None,
-    upstream_error=None,
-    duration=3.0,
-    queue=0.0,
-    first_byte=1.0,
-    upstream=2.0,
-    bytes_in=2,
-    bytes_out=2,
-    orphaned=False,
-)
 LOST = RECORD._replace(
     endpoint=None,
     operation=None,
@@ -94,28 +79,6 @@ LOST = RECORD._replace(
     first_byte=None,
     upstream=None,
 )
-
-
-def make(statistics: Mapping[str, Callable[[], Statistics]] | None = None, readings: Readings | None = None) -> Metrics:
-    """Metrics of two endpoints and two listeners."""
-    metrics = Metrics(
-        version="1.2.3",
-        readings=readings or {row: {name: partial(float, 0) for name in ENDPOINTS} for row in READINGS},
-        statistics=statistics or {name: Limiter(capacity=1, max_waiting=1).statistics for name in ENDPOINTS},
-        operations=OPERATIONS,
-        errors=ERRORS,
-    )
-    metrics.watch({name: partial(Connections, 0, 0, 0, 0, 0, 0) for name in LISTENERS})
-    return metrics
-
-
-OPENMETRICS = "application/openmetrics-text; version=1.0.0"
-
-
-def told(metrics: Metrics, accept: str, names: Collection[str] | None = None) -> str:
-    """What a scraper is sent."""
-    _, text = asyncio.run(Exposition(metrics.look)(accept, names))
-    return text.decode()
 
 
 def by_text(metrics: Metrics) -> Iterable[Metric]:
@@ -381,56 +344,6 @@ def test_a_duration_falls_into_its_bucket(seconds: float) -> None:
     assert counts == {bucket: float(bucket >= seconds) for bucket in BUCKETS}
 
 
-SECONDS = st.floats(0, 1000)
-MAYBE_SECONDS = st.none() | SECONDS
-TIMES: dict[str, st.SearchStrategy[Any]] = {
-    "duration": SECONDS,
-    "queue": MAYBE_SECONDS,
-    "first_byte": MAYBE_SECONDS,
-    "upstream": MAYBE_SECONDS,
-}
-OTHERS: dict[str, st.SearchStrategy[Any]] = {
-    "request_id": st.text(),
-    "aws_request_id": st.none() | st.text(),
-    "method": st.text(),
-    "path": st.text(),
-    "remote": st.none() | st.text(),
-    "status": st.integers(100, 999) | st.sampled_from([200, 404, 424, 429, 499, 503]),
-    "reason": st.none() | st.sampled_from(REASONS),
-    "bytes_in": st.integers(0),
-    "bytes_out": st.integers(0),
-    "orphaned": st.booleans(),
-}
-GONE_ON = st.builds(
-    Failover,
-    endpoint=st.sampled_from(ENDPOINTS),
-    reason=st.sampled_from(Unseen),
-    upstream_error=st.none() | st.sampled_from(ERRORS),
-)
-RECORDS = st.one_of(
-    st.builds(
-        Record,
-        endpoint=st.sampled_from(ENDPOINTS),
-        failovers=st.lists(GONE_ON, max_size=4).map(tuple),
-        joined=st.booleans(),
-        operation=st.sampled_from(OPERATIONS),
-        upstream_error=st.none() | st.sampled_from(ERRORS),
-        **TIMES,
-        **OTHERS,
-    ),
-    st.builds(
-        Record,
-        endpoint=st.none(),
-        failovers=st.just(()),
-        joined=st.just(value=False),
-        operation=st.none(),
-        upstream_error=st.none(),
-        **TIMES,
-        **OTHERS,
-    ),
-)
-
-
 @settings(max_examples=40, deadline=None)
 @given(st.lists(RECORDS, max_size=30))
 def test_whatever_is_recorded_adds_up_and_adds_no_series(records: list[Record]) -> None:
@@ -467,8 +380,7 @@ def test_endpoints_come_and_go_with_all_of_their_series() -> None:
     kept, gone = "bert", RECORD.endpoint
     assert {*ENDPOINTS} == {kept, gone}
 
-    limiters = {name: Limiter(capacity=1, max_waiting=1).statistics for name in (kept, "yolo")}
-    metrics.replace(limiters, {row: {name: partial(float, 0) for name in limiters} for row in READINGS})
+    metrics.replace(*quiet((kept, "yolo")))
     metrics(RECORD._replace(failovers=(Failover("resnet", Unseen.THROTTLED, ERRORS[0]),)))
     metrics(RECORD._replace(endpoint=kept, failovers=(Failover("resnet", Unseen.THROTTLED, ERRORS[0]),)))
 
