@@ -98,6 +98,12 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a mishap
         """The same, as if it had not been raised yet: its traceback would keep alive what the request held."""
         return Refusal(self.row, self.message, retry_after=self.retry_after, allow=self.allow)
 
+    def forget(self) -> None:
+        """Let go of the frames through which it came: one of them has the task that has this, and so the body."""
+        for error in (self, self.__cause__, self.__context__):
+            if error is not None:
+                error.__traceback__ = None
+
     def wire(self, request_id: str) -> tuple[int, list[tuple[str, str]], bytes]:
         """Status, headers and body in the form that AWS SDKs read, with all members of the modelled errors."""
         row = self.row

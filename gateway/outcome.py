@@ -16,7 +16,10 @@ def outcome_of(call: asyncio.Task[Answer]) -> Answer | Refusal:
     failure = stopped() if call.cancelled() else call.exception()
     if failure is None:
         return call.result()
-    return failure.fresh() if isinstance(failure, Refusal) else failed()
+    if not isinstance(failure, Refusal):
+        return failed()
+    failure.forget()
+    return failure.fresh()
 
 
 def unseen_of(outcome: Answer | Refusal) -> Unseen | None:

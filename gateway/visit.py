@@ -72,6 +72,7 @@ class Visit:
 
     def refuse(self, refusal: Refusal) -> Answer:
         """The answer of the gateway's own, in place of SageMaker's."""
+        refusal.forget()
         self.reason = refusal.row.reason
         return Answer(*refusal.wire(self.request_id))
 

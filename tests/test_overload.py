@@ -4,6 +4,7 @@ import asyncio
 import gc
 import io
 import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -13,6 +14,8 @@ from gateway.app import Gateway
 from gateway.buffers import Buffers, Reservation
 from gateway.errors import BUFFER_FULL, Refusal
 from tests.faults.crowd import counted
+from tests.faults.far_end import CHUNKED, STREAMED, answers, chunk
+from tests.parts import part
 from tests.raw import OK, Peer, serve_ok
 from tests.stand import MakeStand, Reply, StandSettings, in_front_of
 from tests.waiting import until
@@ -96,6 +99,39 @@ async def test_refusals_hold_nothing() -> None:
         await running
 
     assert held < 4_000_000
+
+
+@pytest.mark.parametrize("path", ["invocations", "invocations-response-stream"])
+@pytest.mark.parametrize(
+    "begun",
+    [b"", CHUNKED + chunk(b"half"), STREAMED + chunk(part(b"half"))],
+    ids=["before an answer", "in a body", "in a stream"],
+)
+async def test_broken_calls_hold_nothing(path: str, begun: bytes) -> None:
+    """Nor does a call that SageMaker breaks off keep its body until the collector comes, which may be long."""
+    async with in_front_of(answers(begun, then=Peer.leave)) as (gateway, server), aiohttp.ClientSession() as session:
+
+        async def broken() -> None:
+            url = f"{gateway.url}/endpoints/raw/{path}"
+            with suppress(aiohttp.ClientPayloadError):
+                async with session.post(url, data=io.BytesIO(bytes(4_000_000))) as response:
+                    await response.read()
+                    assert response.status == 424
+            server.requests.clear()  # which is no part of the gateway, and holds bodies
+
+        await broken()
+        gc.collect()
+        gc.disable()
+        tracemalloc.start()
+        try:
+            for _ in range(8):
+                await broken()
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+
+    assert held < 8_000_000
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])

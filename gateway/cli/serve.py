@@ -57,10 +57,11 @@ async def _serve(config: Config, path: Path) -> None:
         loop.add_signal_handler(signal.SIGHUP, hangup.set)
     async with open_gateway(config, log, partial(load, path)) as gateway, _reloading(gateway, hangup):
         # What was imported lives as long as the process: a full collection need not hold the loop to look at it. And
-        # requests leave no cycles behind, so that looking for them after every few of them is time for nothing.
+        # requests leave no cycles behind, so that looking for them after every few of them is time for nothing. But
+        # what fails may: what lived a while must not pile up until a full collection comes, which is cheap now.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(10_000, 20, 20)
+        gc.set_threshold(10_000, 5, 5)
         # How long the loop waits for a thread that computes, as one does for a scrape: callers would notice 5 ms.
         sys.setswitchinterval(0.0002)
         click.echo(f"listening on {gateway.url}")

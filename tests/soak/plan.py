@@ -12,7 +12,7 @@ OVERLOAD = 1.2
 """How many calls come, beside what there is room for."""
 
 FAULT_SHARE = 0.055
-HANG_UP_SHARE = 0.14
+HANG_UP_SHARE = 0.16
 """Some of those who mean to hang up are refused before; about a tenth of all remain."""
 
 STREAMED_SHARE = 0.3
