@@ -130,16 +130,15 @@ def test_mutations_never_raise_anything_else(scratch: Path, data: st.DataObject,
     load_or_refuse(scratch, text.encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(content=st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), max_size=30).map("".join))
 @example(content="aws: {region: a}\nb: [c, 'd', \"e\"]\n# f\nendpoints:\n- &g 1\n- .5\n")
 @example(content=EXAMPLE)
 def test_quick_or_not_a_file_reads_the_same(content: str) -> None:
     """A comment that keeps libyaml from reading a file changes nothing: neither what is read nor where it stands."""
-    quick = parse(content)
+    quick = parse(f"# quick\n{content}")
 
-    if not quick.problems:
-        assert repr(parse(content + "\n# not quick!")) == repr(quick)
+    assert repr(parse(f"# not quick!\n{content}")) == repr(quick)
 
 
 @given(tree=TREES, line=st.sampled_from(("  region: ap-northeast-1", "    instances: 2", "    path: /predict", "aws:")))
