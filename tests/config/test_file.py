@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.config import ConfigError, Endpoint, Problem, Queue, load
 from gateway.config.file import MAX_BYTES
+from gateway.config.yaml_tree import parse
 from tests.config.bad import BAD
 from tests.config.spoil import GOOD, Bad
 
@@ -127,6 +128,17 @@ def test_mutations_never_raise_anything_else(scratch: Path, data: st.DataObject,
         end = min(len(text), start + data.draw(st.integers(0, 20)))
         text = text[:start] + data.draw(st.sampled_from(FRAGMENTS) | st.text(max_size=3)) + text[end:]
     load_or_refuse(scratch, text.encode("utf-8", "surrogatepass"))
+
+
+@settings(max_examples=300)
+@given(content=st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), max_size=30).map("".join))
+@example(content="aws: {region: a}\nb: [c, 'd', \"e\"]\n# f\nendpoints:\n- &g 1\n- .5\n")
+@example(content=EXAMPLE)
+def test_quick_or_not_a_file_reads_the_same(content: str) -> None:
+    """A comment that keeps libyaml from reading a file changes nothing: neither what is read nor where it stands."""
+    quick = parse(f"# quick\n{content}")
+
+    assert repr(parse(f"# not quick!\n{content}")) == repr(quick)
 
 
 @given(tree=TREES, line=st.sampled_from(("  region: ap-northeast-1", "    instances: 2", "    path: /predict", "aws:")))
