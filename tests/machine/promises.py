@@ -1,0 +1,151 @@
+"""What has to hold whenever the gateway has come to rest: promise by promise."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tests.machine.callers import Attempt, Errand
+from tests.machine.far_end import Run
+from tests.machine.ledger import Ledger
+from tests.machine.stage import Stage
+
+SLACK = 0.01
+"""Seconds that pass without anybody saying so."""
+
+Status = Mapping[str, Mapping[str, Any]]
+
+
+def check(ledger: Ledger, stage: Stage) -> None:
+    """Look at everything."""
+    status = stage.status()
+    assert not ledger.problems, ledger.problems
+    assert not stage.loop.troubles, stage.loop.troubles
+    waiting = ledger.waiting()
+    check_counts(ledger, stage, status)
+    check_queues(ledger, stage, status, waiting)
+    check_order(ledger, status, waiting)
+    for attempt in ledger.attempts:
+        check_record(ledger, attempt)
+    mark_displaced(status, ledger, waiting)
+
+
+def check_counts(ledger: Ledger, stage: Stage, status: Status) -> None:
+    """What operators see is what is at the far end."""
+    far_end, roster = stage.far_end, stage.gateway.roster
+    assert len(roster.calls) == len(far_end.alive())
+    unread = [each for each in ledger.attempts if each.open and each.complete is None]
+    assert len(roster.readers) == len(unread)
+    for name, now in status.items():
+        alive = far_end.alive(name)
+        found = (now["capacity"], now["running"], now["cooling"])
+        assert found == (ledger.capacity[name], len(alive), far_end.working_on(name)), (name, found)
+        least = [run for run in alive if not any(each.gone is None for each in ledger.errands[run.body].attempts)]
+        most = [run for run in alive if any(each.gone is not None for each in ledger.errands[run.body].attempts)]
+        assert len(least) <= now["orphaned"] <= len(most), (name, now)
+    for name in "abc":
+        if name not in status:  # its series are gone, so nobody may be there
+            assert not far_end.alive(name)
+            assert not far_end.working_on(name)
+    assert set(ledger.plan.endpoints) <= set(status)
+
+
+def check_queues(ledger: Ledger, stage: Stage, status: Status, waiting: list[Errand]) -> None:
+    """Whoever has to wait stands in queues, and nobody waits where there is room, or for longer than they may."""
+    assert len(stage.gateway.roster.turns) == len(waiting), [each.body for each in waiting]
+    for name, now in status.items():
+        possible = [each for each in waiting if any(name in tier for one in each.open for tier in one.tiers)]
+        certain = [each for each in waiting if all(one.tiers == ((name,),) for one in each.open)]
+        assert len(certain) <= now["waiting"] <= len(possible), (name, now)
+        health = now["health"]
+        closed = health["ejected"] or health["no_capacity"]
+        if now["waiting"] and (health["probing"] or not closed):
+            used = now["running"] + now["cooling"]
+            assert used >= (1 if closed else ledger.capacity[name]), f"somebody waits for {name} while there is room"
+    moment = stage.loop.time()
+    for errand in waiting:
+        attempt = errand.open[0]
+        if not errand.joins and attempt.complete is not None:
+            assert moment - attempt.complete <= attempt.patience[1] + SLACK, f"{attempt.name} waits for too long"
+
+
+def check_order(ledger: Ledger, status: Status, waiting: list[Errand]) -> None:
+    """Nobody of a route was sent before somebody who waits longer for the same endpoint."""
+    for run in ledger.fresh:
+        errand = ledger.errands[run.body]
+        for other in waiting:
+            if other.route == errand.route and _waits_for(ledger, status, other, run.endpoint):
+                came = max(each.complete or 0.0 for each in other.open)
+                assert came >= errand.first, f"{errand.body!r} has overtaken {other.body!r}"
+    ledger.fresh.clear()
+
+
+def _waits_for(ledger: Ledger, status: Status, errand: Errand, name: str) -> bool:
+    """Whether it is certain that an errand that waits does so for this endpoint too."""
+    tiers = {attempt.tiers for attempt in errand.open}
+    if len(tiers) != 1 or errand.displaced or ledger.runs(errand):
+        return False
+    (found,) = tiers
+    return name in found[0]
+
+
+def mark_displaced(status: Status, ledger: Ledger, waiting: list[Errand]) -> None:
+    """Note who may have moved on to a fallback."""
+    for errand in waiting:
+        for attempt in errand.open:
+            if len(attempt.tiers) > 1:
+                errand.displaced = True
+
+
+def check_record(ledger: Ledger, attempt: Attempt) -> None:
+    """Each request is answered once, and told of once: when it is answered, or when its caller and its call are over."""
+    lines = ledger.lines[attempt.name]
+    under_way = any(run.over is None for run in ledger.runs(attempt.errand))
+    told = {1}
+    if attempt.gone is not None:
+        if under_way:
+            told = {0, 1} if attempt.errand.joins else {0}
+        if attempt.hasty:
+            told = {0, 1}
+    elif attempt.open:
+        told = {0}
+    assert len(lines) in told, (attempt.name, lines)
+    if attempt.reply is None:
+        return
+    if attempt.gone is None:
+        assert lines[0]["status"] == attempt.reply.status, (attempt.name, lines, attempt.reply)
+    if not attempt.judged:
+        attempt.judged = True
+        check_answer(ledger, attempt)
+
+
+def check_answer(ledger: Ledger, attempt: Attempt) -> None:
+    """An answer is that of a call of one's own, as it came; and what the gateway says of a call of its own is true."""
+    reply, errand = attempt.reply, attempt.errand
+    assert reply is not None
+    assert reply.more == b"", f"{attempt.name} was answered twice"
+    assert reply.headers["x-request-id"] == attempt.name
+    runs = ledger.runs(errand)
+    if not reply.own:
+        assert not attempt.late
+        assert any(_is_of(reply.status, reply.body, run) for run in runs), (attempt.name, reply)
+        return
+    reason = ledger.lines[attempt.name][0]["reason"]
+    assert reply.status != 500, (attempt.name, reply)
+    assert (reply.status == 404) == (not attempt.tiers), (attempt.name, reply)
+    if attempt.late and attempt.tiers:
+        assert reason == "draining"
+    if reply.status in (429, 503):  # no model has seen it
+        told = [run for run in runs if run.seen and (run.over is None or run.over > attempt.step)]
+        assert not told, (attempt.name, reply, told)
+    if reply.status == 424:  # one may have
+        assert any(run.seen and (run.over is None or run.over >= attempt.step) for run in runs), (attempt.name, reply)
+    if reason == "draining":
+        assert ledger.draining
+    if reason == "queue_timeout" and attempt.complete is not None:
+        waited = ledger.far_end.now() - attempt.complete
+        assert waited >= attempt.patience[0] - SLACK, (attempt.name, waited)
+
+
+def _is_of(status: int, body: bytes, run: Run) -> bool:
+    if run.streams and status == 200:
+        return run.begun and body == run.sent
+    return run.answer is not None and (run.answer.status, run.answer.body) == (status, body)

@@ -1,0 +1,38 @@
+"""The whole gateway as a state machine: whatever happens in whatever order, it keeps its promises."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.machine.configs import PLANS, Plan
+from tests.machine.machine import play
+
+WHAT = (
+    ("nothing",)
+    + ("arrive",) * 6
+    + ("arrive_together",) * 2
+    + ("come_again",) * 2
+    + ("finish_body",)
+    + ("hang_up",) * 3
+    + ("stall",)
+    + ("answer",) * 8
+    + ("send_part",)
+    + ("move_door",) * 2
+    + ("scale",)
+    + ("pass_time",) * 4
+    + ("reload",) * 2
+    + ("bad reload",)
+    + ("drain",)
+)
+"""What may happen, as often as it shall."""
+
+TURNS = st.sampled_from((None, None, None, None, None, 0, 1, 2, 3))
+"""How many turns of the loop there are before the next thing happens; None for as many as it takes to come to rest."""
+
+EVENTS = st.lists(st.tuples(st.sampled_from(WHAT), st.integers(0, 9999), TURNS), min_size=60, max_size=60)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(plans=st.lists(PLANS, min_size=4, max_size=4), events=EVENTS)
+def test_no_order_of_events_breaks_a_promise(plans: list[Plan], events: list[tuple[str, int, int | None]]) -> None:
+    """Callers, calls, time, configs and the end: all counts are right at every rest, and nothing is left at the end."""
+    play(plans, events)
