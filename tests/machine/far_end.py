@@ -67,6 +67,7 @@ class Run:
     begun: bool = False
     sent: bytes = b""
     ending: bool = False
+    cut: bool = False
     inbox: "asyncio.Queue[Item]" = field(default_factory=asyncio.Queue)
 
     def ok(self) -> Answer:
@@ -93,9 +94,17 @@ class FarEnd:
         clock: seconds of now.
         story: how many things have happened.
         watch: is told of each call before it counts.
+        gave_up: is told of each call that the gateway ends while it is under way.
     """
 
-    def __init__(self, clock: Callable[[], float], story: Callable[[], int], watch: Callable[[Run], None]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        story: Callable[[], int],
+        watch: Callable[[Run], None],
+        gave_up: Callable[[Run], None],
+    ) -> None:
+        self._gave_up = gave_up
         self.now = clock
         self._story = story
         self._watch = watch
@@ -127,6 +136,10 @@ class FarEnd:
         except TimeoutError:
             self._works_on(run)
             raise Refusal(TIMEOUT, "It takes too long. The model may still run.") from None
+        except asyncio.CancelledError:
+            run.cut = True
+            self._gave_up(run)
+            raise
         finally:
             run.over, run.ended = self._story(), self.now()
         run.answer = answer

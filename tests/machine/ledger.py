@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.app import Gateway
 from tests.machine.callers import Attempt, Errand
 from tests.machine.configs import Plan
 from tests.machine.far_end import FarEnd, Run
@@ -36,16 +37,15 @@ class Ledger:
         """The calls that were sent since it was looked last."""
         self.lines: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self.problems: list[str] = []
-        self.stopped = False
         self.draining = False
-        self.removed = False
-        """Whether an endpoint has ever left the config, and its series with it."""
+        self.lasting = set(plan.endpoints)
+        """The endpoints that have been in all configs, so that their series are as old as the gateway."""
         self.expect(plan)
 
-    def bind(self, far_end: FarEnd, limiters: Mapping[str, object]) -> None:
-        """Say where calls go."""
-        self.far_end = far_end
-        self._limiters.update(limiters)
+    def bind(self, far_end: FarEnd, gateway: Gateway) -> None:
+        """Say where calls go, and by whom."""
+        self.far_end, self._roster = far_end, gateway.roster
+        self._limiters.update(gateway.limiters)
 
     # --- capacity
 
@@ -65,7 +65,7 @@ class Ledger:
             if self._limiters.get(name) is not limiters[name]:
                 self._soon.setdefault(name, 1)
         self._limiters.update(limiters)
-        self.removed = self.removed or bool(set(self.plan.endpoints) - set(plan.endpoints))
+        self.lasting &= set(plan.endpoints)
         self.plan = plan
         for attempt in self.attempts:
             if attempt.open:
@@ -103,7 +103,7 @@ class Ledger:
         under_way = len(far_end.alive(run.endpoint)) + far_end.working_on(run.endpoint)
         if under_way >= self.room(run.endpoint):
             self._wrong(run, f"{under_way} calls are there already, and there is room for {self.room(run.endpoint)}")
-        if self.stopped:
+        if self._roster.stopped:
             self._wrong(run, "everybody was cut off")
         if errand.open and all(attempt.late for attempt in errand.open):
             self._wrong(run, "it came after the drain had begun")
@@ -112,6 +112,11 @@ class Ledger:
         for earlier in self.runs(errand):
             self._compare(run, earlier, errand)
         self.fresh.append(run)
+
+    def gave_up(self, run: Run) -> None:
+        """Look at a call that the gateway has ended."""
+        if not self._roster.stopped:
+            self._wrong(run, "it was given up, while its model works on")
 
     def _compare(self, run: Run, earlier: Run, errand: Errand) -> None:
         if earlier.over is None:
@@ -126,8 +131,10 @@ class Ledger:
     def _kept(self, run: Run, errand: Errand) -> bool:
         if not errand.joins or run.answer is None or run.answer.status != 200:
             return False
-        told = any(attempt.hasty or (attempt.reply and attempt.reply.status == 200) for attempt in errand.attempts)
-        return not told and self.far_end.now() - run.ended < KEEP_SECONDS
+        told = [attempt.wire and attempt.wire.reply for attempt in errand.attempts]
+        if any(attempt.hasty for attempt in errand.attempts) or any(reply and reply.status == 200 for reply in told):
+            return False
+        return self.far_end.now() - run.ended < KEEP_SECONDS
 
     def _wrong(self, run: Run, why: str) -> None:
         self.problems.append(f"call {run.number} of {run.body!r} to {run.endpoint}: {why}")

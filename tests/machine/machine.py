@@ -18,7 +18,7 @@ from tests.machine.callers import Attempt, Errand
 from tests.machine.configs import BUFFERED_BYTES, ROUTES, Plan
 from tests.machine.far_end import KINDS, Run
 from tests.machine.ledger import Ledger
-from tests.machine.promises import check
+from tests.machine.promises import check, check_counters
 from tests.machine.stage import Stage
 
 PROBLEM = Problem(7, 5, "endpoints.a.instances", "'two'", "a number")
@@ -46,8 +46,10 @@ class Machine:
 
     def __init__(self, plan: Plan) -> None:
         self.ledger = ledger = Ledger(plan)
-        self.stage = Stage(plan.config, story=lambda: ledger.step, watch=ledger.watch, read=ledger.read)
-        ledger.bind(self.stage.far_end, self.stage.gateway.limiters)
+        self.stage = Stage(
+            plan.config, story=lambda: ledger.step, watch=ledger.watch, gave_up=ledger.gave_up, read=ledger.read
+        )
+        ledger.bind(self.stage.far_end, self.stage.gateway)
         self.loop, self.gateway, self.far_end = self.stage.loop, self.stage.gateway, self.stage.far_end
         self.reload: asyncio.Task[Reloaded] | None = None
         self.next = plan
@@ -81,7 +83,6 @@ class Machine:
                 ledger.lines[line["request_id"]].append(line)
         for attempt in ledger.attempts:
             attempt.look()
-        ledger.stopped = self.gateway.roster.stopped
         check(ledger, self.stage)
 
     @property
@@ -270,6 +271,7 @@ class Machine:
         for now in status.values():
             assert (now["running"], now["cooling"], now["waiting"], now["orphaned"]) == (0, 0, 0, 0)
         assert set(status) == set(self.ledger.plan.endpoints)
+        check_counters(self.ledger, self.stage)
         self.loop.finish(self.gateway.roster.wait_idle(), seconds=1)
         assert self.stage.tasks() <= AT_HOME, self.stage.tasks()
         gc.collect()

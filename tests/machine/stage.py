@@ -3,6 +3,8 @@
 import asyncio
 import io
 import json
+import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -16,6 +18,7 @@ from gateway.config import Config, ConfigError
 from gateway.flights import Flights
 from gateway.limiter import Limiter
 from gateway.log import make_logger
+from gateway.sagemaker.hosts import PLAIN
 from gateway.upstream import Upstream
 from tests.machine.control import Chain, Control
 from tests.machine.far_end import FarEnd, Run
@@ -32,6 +35,7 @@ class Stage:
         config: the first one.
         story: how many things have happened.
         watch: is told of each call that is sent, before it counts.
+        gave_up: is told of each call that the gateway ends while it is under way.
         read: is told of each reading of a fleet: whose, and how many instances.
     """
 
@@ -41,10 +45,11 @@ class Stage:
         *,
         story: Callable[[], int],
         watch: Callable[[Run], None],
+        gave_up: Callable[[Run], None],
         read: Callable[[str, int], None],
     ) -> None:
         self.loop = StillLoop()
-        self.far_end = FarEnd(self.loop.time, story, watch)
+        self.far_end = FarEnd(self.loop.time, story, watch, gave_up)
         self.control = Control(read)
         self.chain = Chain(self.loop.time)
         self.next: Config | ConfigError = config
@@ -90,6 +95,15 @@ class Stage:
         """Every endpoint's state, as operators see it."""
         return cast("dict[str, Any]", json.loads(self.get("/status").body)["endpoints"])
 
+    def counter(self, name: str, endpoint: str, label: str) -> dict[str, int]:
+        """The values of one counter of an endpoint that are not 0, by another of its labels."""
+        found: Counter[str] = Counter()
+        sample = re.compile(rf'sagemaker_gateway_{name}_total{{[^}}]*\b{label}="(\w+)"[^}}]*}} (\S+)')
+        for line in self.get("/metrics").body.decode().splitlines():
+            if f'endpoint="{endpoint}"' in line and (match := sample.match(line)):
+                found[match[1]] += int(float(match[2]))
+        return dict(+found)
+
     def lines(self) -> list[dict[str, Any]]:
         """The lines of the log since this was asked last."""
         self._logged.seek(self._read_lines)
@@ -127,6 +141,7 @@ class Stage:
         put("gateway.assembly.Limiter", partial(Limiter, clock=clock))
         put("gateway.proxy.Flights", partial(Flights, clock=clock))
         put("gateway.following.Follower", partial(Follower, clock=clock))
+        put("gateway.assembly.host_kind", lambda **_: PLAIN)  # it asks botocore, which takes its time
         put("gateway.assembly.open_control", self.control.open)
         put("gateway.assembly.open_identity", self.chain.open)
         put("gateway.app.open_upstream", self._open_upstream)
