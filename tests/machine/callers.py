@@ -32,8 +32,8 @@ class Errand:
 
     @property
     def open(self) -> list["Attempt"]:
-        """The attempts that have been sent whole, and that nothing has become of."""
-        return [each for each in self.attempts if each.open and each.complete is not None]
+        """The attempts that have been sent whole, and that nothing has become of, not even unread."""
+        return [each for each in self.attempts if each.open and each.complete is not None and not each.stalled]
 
     @property
     def first(self) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 from gateway.app import Gateway
 from tests.machine.callers import Attempt, Errand
 from tests.machine.configs import Plan
-from tests.machine.far_end import FarEnd, Run
+from tests.machine.far_end import ERRORS, FarEnd, Run
 
 KEEP_SECONDS = 60.0
 """How long a good answer is kept that reached nobody."""
@@ -93,7 +93,7 @@ class Ledger:
     def waiting(self) -> list[Errand]:
         """Whoever has come and has neither an answer nor a call."""
         busy = {run.body for run in self.far_end.alive()}
-        return [errand for errand in self.errands.values() if errand.open and errand.body not in busy and not _sent(errand)]
+        return [errand for errand in self.errands.values() if errand.open and errand.body not in busy]
 
     # --- what must not be sent
 
@@ -101,7 +101,7 @@ class Ledger:
         """Look at a call that is about to be sent."""
         far_end, errand = self.far_end, self.errands[run.body]
         under_way = len(far_end.alive(run.endpoint)) + far_end.working_on(run.endpoint)
-        if under_way >= self.room(run.endpoint):
+        if under_way >= self.room(run.endpoint) and not self._has_permit(run, errand):
             self._wrong(run, f"{under_way} calls are there already, and there is room for {self.room(run.endpoint)}")
         if self._roster.stopped:
             self._wrong(run, "everybody was cut off")
@@ -112,6 +112,11 @@ class Ledger:
         for earlier in self.runs(errand):
             self._compare(run, earlier, errand)
         self.fresh.append(run)
+
+    def _has_permit(self, run: Run, errand: Errand) -> bool:
+        """Whether it is the second try of a call whose keys were refused in this moment, with the same permit."""
+        last = [each for each in self.runs(errand) if each.endpoint == run.endpoint and each.answer is ERRORS["expired"]]
+        return bool(last) and last[-1].ended == self.far_end.now()
 
     def gave_up(self, run: Run) -> None:
         """Look at a call that the gateway has ended."""
@@ -139,7 +144,3 @@ class Ledger:
     def _wrong(self, run: Run, why: str) -> None:
         self.problems.append(f"call {run.number} of {run.body!r} to {run.endpoint}: {why}")
 
-
-def _sent(errand: Errand) -> bool:
-    """Whether its answer is there, and only its caller does not read it."""
-    return any(attempt.stalled for attempt in errand.open)
