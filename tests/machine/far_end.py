@@ -46,12 +46,18 @@ class Run:
         number: how many were sent before it.
         endpoint: where.
         body: what it asks.
+        streams: whether its answer comes in parts.
         at: when it was sent, in steps of the machine's story.
         connected: whether a connection came about.
         over: when it was over, likewise; None while it is under way.
         seen: whether a model may have seen it.
         answer: what came of it; None where that is no answer.
-        alone: whether it is known by now that nobody waits for its answer.
+        ended: when, in seconds.
+        begun: whether a part of its answer has come.
+        sent: the parts that have.
+        ending: whether its end is under way.
+        cut: whether the gateway ended it.
+        uncounted: whether operators see nothing of it, because its endpoint had left the config and was idle.
     """
 
     number: int
@@ -68,6 +74,7 @@ class Run:
     sent: bytes = b""
     ending: bool = False
     cut: bool = False
+    uncounted: bool = False
     inbox: "asyncio.Queue[Item]" = field(default_factory=asyncio.Queue)
 
     def ok(self) -> Answer:
@@ -116,6 +123,11 @@ class FarEnd:
     def alive(self, endpoint: str | None = None) -> list[Run]:
         """The calls that are under way, to an endpoint, or to any."""
         return [run for run in self.runs if run.over is None and endpoint in (None, run.endpoint)]
+
+    def all_uncounted(self, endpoint: str) -> bool:
+        """Whether operators see nothing of the last call to an endpoint."""
+        last = [run for run in self.runs if run.endpoint == endpoint][-1:]
+        return all(run.uncounted for run in last)
 
     def working_on(self, endpoint: str) -> int:
         """How many models are at work on calls that were given up."""

@@ -1,12 +1,13 @@
 """The books beside the gateway: who has come, how many calls there may be, and what must never be sent."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 from gateway.app import Gateway
-from tests.machine.callers import Attempt, Errand
-from tests.machine.configs import Plan
+from gateway.pace import LEAST_CALLS
+from tests.machine.callers import Attempt, Errand, Tiers
+from tests.machine.configs import PLENTY, Plan
 from tests.machine.far_end import ERRORS, FarEnd, Run
 
 KEEP_SECONDS = 60.0
@@ -89,6 +90,13 @@ class Ledger:
     def runs(self, errand: Errand) -> list[Run]:
         """The calls that were sent for it."""
         return [run for run in self.far_end.runs if run.body == errand.body]
+
+    def may_be_displaced(self, tiers: Tiers) -> bool:
+        """Whether somebody who comes now may go on to a fallback because the wait is too long, or the queue is full."""
+        if len(tiers) < 2:
+            return False
+        good = Counter(run.endpoint for run in self.far_end.runs if run.answer is not None and run.answer.status == 200)
+        return any(good[name] >= LEAST_CALLS or self.plan.endpoints[name]["max_waiting"] < PLENTY for name in tiers[0])
 
     def waiting(self) -> list[Errand]:
         """Whoever has come and has neither an answer nor a call."""

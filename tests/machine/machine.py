@@ -126,6 +126,7 @@ class Machine:
         patience = ledger.plan.patience(errand.route) if tiers else 0.0
         patience = patience if errand.limit is None else min(patience, errand.limit)
         complete, late = self.loop.time() if whole else None, self.gateway.roster.draining
+        errand.displaced |= ledger.may_be_displaced(tiers)
         number = len(ledger.attempts)
         attempt = Attempt(number, errand, tiers, ledger.step + 1, late, (patience, patience), complete)
         ledger.attempts.append(attempt)

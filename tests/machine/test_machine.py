@@ -23,7 +23,7 @@ WHAT = (
     + ("move_door",) * 2
     + ("scale",)
     + ("pass_time",) * 4
-    + ("reload",) * 2
+    + ("reload",) * 3
     + ("bad reload",)
     + ("drain",)
 )
