@@ -117,7 +117,7 @@ class FarEnd:
         self._watch = watch
         self.runs: list[Run] = []
         self.doors = dict.fromkeys("abc", "open")
-        """Of each endpoint: whether it can be reached (`open`), refuses (`shut`) or is `silent`."""
+        """Of each endpoint: whether it can be reached (`open`), refuses (`shut`), is `silent`, or has no room (`empty`)."""
         self._ghosts: dict[str, list[float]] = {name: [] for name in "abc"}
 
     def alive(self, endpoint: str | None = None) -> list[Run]:
@@ -163,7 +163,9 @@ class FarEnd:
     async def _connect(self, run: Run, call: Call) -> None:
         if self.doors[run.endpoint] == "silent":
             await asyncio.sleep(min(call.connect_seconds * call.connect_attempts, call.timeout_seconds))
-        if self.doors[run.endpoint] != "open":
+        if self.doors[run.endpoint] == "empty":
+            run.end("no capacity")
+        elif self.doors[run.endpoint] != "open":
             raise Refusal(UNREACHABLE, "It could not be reached. The call was not sent.")
 
     async def _work(self, run: Run, sink: Sink | None) -> Answer:

@@ -39,6 +39,12 @@ class Ledger:
         self.lines: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self.problems: list[str] = []
         self.draining = False
+        self.rested = 0
+        """The step at which all came to rest last."""
+        self.changed = False
+        """Whether another config has come to hold since."""
+        self.closed: set[str] = set()
+        """Where there was no capacity then."""
         self.lasting = set(plan.endpoints)
         """The endpoints that have been in all configs, so that their series are as old as the gateway."""
         self.expect(plan)
@@ -67,6 +73,7 @@ class Ledger:
                 self._soon.setdefault(name, 1)
         self._limiters.update(limiters)
         self.lasting &= set(plan.endpoints)
+        self.changed = True
         self.plan = plan
         for attempt in self.attempts:
             if attempt.open:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 START = 1000.0
+MOST_TURNS = 10_000
+"""More turns than anything takes at one moment."""
 
 
 class _Clockwork(selectors.SelectSelector):
@@ -19,6 +21,8 @@ class _Clockwork(selectors.SelectSelector):
         self.until = START
         self.turns: int | None = None
         """How many turns are left; None for as many as there are."""
+        self.busy = 0
+        """How many turns there were since time passed."""
         self.rest: Callable[[], None] = lambda: None
         """Called when nothing is left to do until then."""
 
@@ -30,7 +34,11 @@ class _Clockwork(selectors.SelectSelector):
                 self.rest()
                 return []
         if timeout == 0:
+            self.busy += 1
+            if self.busy > MOST_TURNS:
+                raise RuntimeError("it does not come to rest")
             return []
+        self.busy = 0
         if timeout is not None and self.now + timeout <= self.until:
             self.now += timeout
         else:

@@ -34,7 +34,7 @@ LIMITS = (None, None, 20.0, 1.0, None, None, 0.0)
 ENDS = (*KINDS, *("ok",) * (len(KINDS) - 2))
 PARTS = (10, 0, 300_000)
 SECONDS = (1.0, 0.1, 3.0, 11.0, 0.0, 31.0, 1.0, 70.0, 3.0)
-DOORS = ("open", "shut", "open", "silent", "shut")
+DOORS = ("open", "shut", "empty", "silent", "shut", "empty", "open")
 
 
 class Machine:
@@ -84,6 +84,7 @@ class Machine:
         for attempt in ledger.attempts:
             attempt.look()
         check(ledger, self.stage)
+        ledger.rested, ledger.changed = ledger.step, False
 
     @property
     def here(self) -> list[Attempt]:
@@ -162,6 +163,22 @@ class Machine:
         attempt.hasty = not self.at_rest
         self.happen(action, turns)
 
+    def race(self, number: int, turns: int | None) -> None:
+        """A call ends about when somebody goes who waits for it: shortly before, or shortly after."""
+        for run in self.under_way:
+            errands = [errand for errand in self.ledger.waiting() if any(run.endpoint in tier for tier in errand.open[0].tiers)]
+            if errands:
+                attempt = self.ledger.attempts.index(errands[0].open[0])
+                place = self.here.index(self.ledger.attempts[attempt])
+                note(f"  call {run.number} ends")
+                run.ending = True
+                if number % 2:
+                    self.hang_up(place, 0)
+                self.happen(partial(run.end, "ok"), number // 2 % 5)
+                if not number % 2:
+                    self.hang_up(place, turns)
+                return
+
     def stall(self, number: int, turns: int | None) -> None:
         """A caller reads nothing for a while, or reads on."""
         if self.here:
@@ -237,9 +254,8 @@ class Machine:
             self.ending.append(self.loop.create_task(self.gateway.drain()))
             self.happen(lambda: None, turns)
         elif len(self.ending) == 1:
-            self.rest()
             self.ending.append(self.loop.create_task(self.gateway.cut_off()))
-            self.happen(lambda: None)
+            self.happen(lambda: None, turns)
 
     # --- the end
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.machine.callers import Attempt, Errand
-from tests.machine.far_end import Run
-from tests.machine.ledger import Ledger
+from tests.machine.far_end import ERRORS, Run
+from tests.machine.ledger import KEEP_SECONDS, Ledger
 from tests.machine.stage import Stage
 
 SLACK = 0.01
@@ -21,6 +21,8 @@ def check(ledger: Ledger, stage: Stage) -> None:
     assert not ledger.problems, ledger.problems
     assert not stage.loop.troubles, stage.loop.troubles
     waiting = ledger.waiting()
+    check_flow(ledger, stage)
+    check_closed(ledger, status, waiting)
     check_counts(ledger, stage, status)
     check_queues(ledger, stage, status, waiting)
     check_order(ledger, waiting)
@@ -51,6 +53,29 @@ def check_counts(ledger: Ledger, stage: Stage, status: Status) -> None:
     assert set(ledger.plan.endpoints) <= set(status)
 
 
+def check_flow(ledger: Ledger, stage: Stage) -> None:
+    """A stream that nobody reads any more, or that is read, is taken as it comes; and after the end nobody is here."""
+    for run in stage.far_end.alive():
+        if run.streams and not any(each.stalled for each in ledger.errands[run.body].attempts):
+            assert run.inbox.empty(), f"call {run.number} is not read to its end"
+    roster = stage.gateway.roster
+    if roster.stopped:
+        assert not (stage.far_end.alive() or roster.turns or roster.readers), "somebody was not cut off"
+
+
+def check_closed(ledger: Ledger, status: Status, waiting: list[Errand]) -> None:
+    """Where there is no room one call at a time may try; and nobody waits where nothing can be reached."""
+    closed = {name for name, now in status.items() if now["health"]["no_capacity"]}
+    for name in closed & ledger.closed:
+        tries = [run for run in ledger.fresh if run.endpoint == name and run.over is None]
+        assert len(tries) <= 1, f"{len(tries)} calls try {name} at once"
+    ledger.closed = closed
+    gone = {name for name, now in status.items() if now["health"]["ejected"]}
+    for errand in waiting:
+        places = {name for attempt in errand.open for tier in attempt.tiers for name in tier}
+        assert not places <= gone, f"{errand.body!r} waits for what cannot be reached"
+
+
 def check_counters(ledger: Ledger, stage: Stage) -> None:
     """Each request is counted once, under the endpoint and the status, or the reason, that the log has."""
     lines = [line for lines in ledger.lines.values() for line in lines]
@@ -68,6 +93,7 @@ def check_queues(ledger: Ledger, stage: Stage, status: Status, waiting: list[Err
         possible = [each for each in waiting if any(name in tier for one in each.open for tier in one.tiers)]
         certain = [each for each in waiting if all(one.tiers == ((name,),) for one in each.open)]
         assert len(certain) <= now["waiting"] <= len(possible), (name, now)
+        check_bound(ledger, name, certain)
         health = now["health"]
         closed = health["ejected"] or health["no_capacity"]
         if now["waiting"] and (health["probing"] or not closed):
@@ -80,24 +106,45 @@ def check_queues(ledger: Ledger, stage: Stage, status: Status, waiting: list[Err
             assert moment - attempt.complete <= attempt.patience[1] + SLACK, f"{attempt.name} waits for too long"
 
 
+def check_bound(ledger: Ledger, name: str, waiting: list[Errand]) -> None:
+    """Newcomers of a route are let in as long as no more wait than may; who comes again has a place."""
+    if name not in ledger.plan.endpoints or ledger.changed:
+        return
+    for route in {errand.route for errand in waiting}:
+        own = [errand for errand in waiting if errand.route == route and not ledger.runs(errand) and not errand.joins]
+        if any(errand.attempts[0].step > ledger.rested for errand in own):
+            assert len(own) <= ledger.plan.endpoints[name]["max_waiting"]
+
+
 def check_order(ledger: Ledger, waiting: list[Errand]) -> None:
     """Nobody of a route was sent before somebody who waits longer for the same endpoint."""
     for run in ledger.fresh:
         errand = ledger.errands[run.body]
         for other in waiting:
             if other.route == errand.route and _waits_for(ledger, other, run.endpoint):
-                came = max(each.complete or 0.0 for each in other.open)
-                assert came >= errand.first, f"{errand.body!r} has overtaken {other.body!r}"
+                assert _came(ledger, other) >= errand.first, f"{errand.body!r} has overtaken {other.body!r}"
     ledger.fresh.clear()
 
 
 def _waits_for(ledger: Ledger, errand: Errand, name: str) -> bool:
     """Whether it is certain that an errand that waits does so for this endpoint too."""
     tiers = {attempt.tiers for attempt in errand.open}
-    if len(tiers) != 1 or errand.displaced or ledger.runs(errand):
+    if len(tiers) != 1 or errand.displaced:
         return False
     (found,) = tiers
-    return name in found[0]
+    runs = ledger.runs(errand)
+    if len(found) > 1 and runs:
+        return False
+    return name in found[0] and all(run.answer is ERRORS["no capacity"] for run in runs if run.endpoint == name)
+
+
+def _came(ledger: Ledger, errand: Errand) -> float:
+    """Since when an errand that waits does so at the latest: an SDK that comes again in time has its first place."""
+    attempts = errand.attempts
+    sure = all(each.complete is not None and each.reply is None and not each.hasty for each in attempts)
+    if not errand.joins or (sure and not ledger.runs(errand) and ledger.far_end.now() - errand.first < KEEP_SECONDS):
+        return errand.first
+    return max(each.complete or 0.0 for each in errand.open)
 
 
 def mark_displaced(status: Status, waiting: list[Errand]) -> None:
@@ -155,7 +202,7 @@ def check_answer(ledger: Ledger, attempt: Attempt) -> None:
         assert any(run.seen or run.cut for run in may), (attempt.name, reply)
     if reason == "draining":
         assert ledger.draining
-    if reason == "queue_timeout" and attempt.complete is not None:
+    if reason == "queue_timeout" and attempt.complete is not None and not errand.joins:
         waited = ledger.far_end.now() - attempt.complete
         assert waited >= attempt.patience[0] - SLACK, (attempt.name, waited)
 

@@ -17,6 +17,7 @@ WHAT = (
     + ("come_again",) * 2
     + ("finish_body",)
     + ("hang_up",) * 3
+    + ("race",) * 2
     + ("stall",)
     + ("answer",) * 8
     + ("send_part",)
@@ -25,7 +26,7 @@ WHAT = (
     + ("pass_time",) * 4
     + ("reload",) * 3
     + ("bad reload",)
-    + ("drain",)
+    + ("drain",) * 2
 )
 """What may happen, as often as it shall."""
 
