@@ -206,7 +206,7 @@ class Proxy:
             return refusal
         except BaseException:
             if call.cancelled():
-                raise stopped() from None
+                raise _cut_off(permit) from None
             if not call.done():
                 if permit is not None:
                     permit.orphan()
@@ -277,6 +277,14 @@ def _route(router: Router, request: web.BaseRequest) -> Match:
     if request.method != "POST":
         raise Refusal(errors.BAD_METHOD, f"{request.method} is not taken here: use POST.", allow="POST")
     return match
+
+
+def _cut_off(permit: Permit | None) -> Refusal:
+    """What becomes of a call that was cut off. One that had not begun has not given its permit back, nor been sent."""
+    if permit is None or not permit.held:
+        return stopped()
+    permit.release()
+    return leaving()
 
 
 def _attempt(admission: Admission, parts: Parts | None, endpoint: Endpoint, permit: Permit | None) -> Attempt:

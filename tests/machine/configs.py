@@ -95,7 +95,11 @@ def _settings(name: str, each: Mapping[str, Any]) -> dict[str, Any]:
 PLANS = st.builds(
     lambda endpoints, missing, weight: Plan({n: endpoints[n] for n in endpoints if n not in missing}, weight),
     st.fixed_dictionaries(
-        {"a": _endpoint(st.sampled_from((1, 2, 4))), "b": _endpoint(st.sampled_from((1, 2, 3))), "c": _endpoint(st.just("auto"))}
+        {
+            "a": _endpoint(st.sampled_from((1, 2, 4))),
+            "b": _endpoint(st.sampled_from((1, 2, 3))),
+            "c": _endpoint(st.just("auto")),
+        }
     ),
     st.sampled_from(("", "", "", "", "a", "b", "c", "ab", "bc")),
     st.integers(1, 3),

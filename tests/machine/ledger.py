@@ -130,7 +130,9 @@ class Ledger:
 
     def _has_permit(self, run: Run, errand: Errand) -> bool:
         """Whether it is the second try of a call whose keys were refused in this moment, with the same permit."""
-        last = [each for each in self.runs(errand) if each.endpoint == run.endpoint and each.answer is ERRORS["expired"]]
+        last = [
+            each for each in self.runs(errand) if each.endpoint == run.endpoint and each.answer is ERRORS["expired"]
+        ]
         return bool(last) and last[-1].ended == self.far_end.now()
 
     def gave_up(self, run: Run) -> None:
@@ -158,4 +160,3 @@ class Ledger:
 
     def _wrong(self, run: Run, why: str) -> None:
         self.problems.append(f"call {run.number} of {run.body!r} to {run.endpoint}: {why}")
-

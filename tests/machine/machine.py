@@ -166,7 +166,9 @@ class Machine:
     def race(self, number: int, turns: int | None) -> None:
         """A call ends about when somebody goes who waits for it: shortly before, or shortly after."""
         for run in self.under_way:
-            errands = [errand for errand in self.ledger.waiting() if any(run.endpoint in tier for tier in errand.open[0].tiers)]
+            errands = [
+                errand for errand in self.ledger.waiting() if any(run.endpoint in tier for tier in errand.open[0].tiers)
+            ]
             if errands:
                 attempt = self.ledger.attempts.index(errands[0].open[0])
                 place = self.here.index(self.ledger.attempts[attempt])
@@ -261,6 +263,7 @@ class Machine:
 
     def wind_down(self) -> None:
         """Let all calls and callers come to an end, and time pass."""
+        self.rest()
         stage = self.stage
         self.far_end.doors.update(dict.fromkeys("abc", "open"))
         stage.control.instances, stage.control.readable, stage.chain.renews = 3, True, True

@@ -133,8 +133,8 @@ def _waits_for(ledger: Ledger, errand: Errand, name: str) -> bool:
         return False
     (found,) = tiers
     runs = ledger.runs(errand)
-    if len(found) > 1 and runs:
-        return False
+    if (len(found) > 1 and runs) or any(run in ledger.fresh for run in runs):
+        return False  # it has had its turn
     return name in found[0] and all(run.answer is ERRORS["no capacity"] for run in runs if run.endpoint == name)
 
 
