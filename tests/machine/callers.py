@@ -89,6 +89,10 @@ class Attempt:
         assert self.wire is not None
         return self.wire
 
+    def read(self, reads: bool) -> None:  # noqa: FBT001
+        """Read on, or nothing for a while."""
+        (self.at.resume if reads else self.at.stall)()
+
     @property
     def stalled(self) -> bool:
         """Whether there is something that it does not read."""

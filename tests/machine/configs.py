@@ -53,7 +53,7 @@ class Plan:
         """Of each route that it has: who may serve."""
         self.config = Config.model_validate(
             {
-                "listen": {"port": 1, "max_buffered_bytes": BUFFERED_BYTES, "body_timeout_seconds": 15},
+                "listen": {"port": 1, "max_buffered_bytes": BUFFERED_BYTES, "body_timeout_seconds": 40},
                 "aws": {"region": REGION, "endpoint_url": "http://far.end", "control_endpoint_url": "http://far.end"},
                 "drain": {"timeout_seconds": DRAIN_SECONDS, "delay_seconds": 1},
                 "endpoints": {name: _settings(name, each) for name, each in endpoints.items()},

@@ -105,12 +105,16 @@ class Machine:
 
     def arrive_together(self, number: int, turns: int | None) -> None:
         """Several come in one turn."""
-        for place in range(number % 4, -1, -1):
-            self.come(self.want(number // 4, "plain"), 0 if place else turns)
+        for place in range(number % 8, -1, -1):
+            self.come(self.want(number // 8, "plain"), 0 if place else turns)
 
     def come_again(self, number: int, turns: int | None) -> None:
-        """An SDK sends a call once more, whatever has become of it."""
-        if joining := [errand for errand in self.ledger.errands.values() if errand.joins]:
+        """An SDK sends a call once more, whatever has become of it; some give up before that what waits."""
+        here = [attempt for attempt in self.here if attempt.errand.joins]
+        if here and number % 2:
+            self.hang_up(self.here.index(here[0]), turns)
+            self.come(here[0].errand, turns)
+        elif joining := [errand for errand in self.ledger.errands.values() if errand.joins]:
             self.come(joining[-1 - number % len(joining)], turns)
 
     def want(self, route: int, form: str, limit: float | None = None) -> Errand:
@@ -185,7 +189,7 @@ class Machine:
         """A caller reads nothing for a while, or reads on."""
         if self.here:
             attempt = self.here[number // 2 % len(self.here)]
-            self.happen(lambda: (attempt.at.stall if number % 2 else attempt.at.resume)(), turns)
+            self.happen(lambda: attempt.read(not number % 2), turns)
 
     # --- SageMaker
 
@@ -202,6 +206,18 @@ class Machine:
         if runs := [run for run in self.under_way if run.streams]:
             run, size = runs[number % len(runs)], PARTS[number // 8 % len(PARTS)]
             self.happen(lambda: run.put(b"y" * size), turns)
+
+    def overrun(self, number: int, turns: int | None) -> None:
+        """More of a stream comes than its caller reads, who goes or stays."""
+        for run in self.under_way:
+            readers = [attempt for attempt in self.here if attempt.errand.body == run.body]
+            if run.streams and readers:
+                self.happen(lambda: readers[0].read(False), 0)  # noqa: B023 - it is the last round
+                for size in (400_000, 10):
+                    self.happen(partial(run.put, b"y" * size), 3)
+                if number % 2:
+                    self.hang_up(self.here.index(readers[0]), turns)
+                return
 
     def move_door(self, number: int, turns: int | None) -> None:
         """An endpoint can be reached from now on, or not."""
@@ -247,7 +263,7 @@ class Machine:
             assert self.stage.status() == before
             self.happen(lambda: None)
 
-    def drain(self, _number: int, turns: int | None) -> None:
+    def drain(self, number: int, turns: int | None) -> None:
         """The gateway goes away; told so twice, it ends at once."""
         if self.ledger.step < LEAST_STEPS:
             return
@@ -256,6 +272,9 @@ class Machine:
             self.ending.append(self.loop.create_task(self.gateway.drain()))
             self.happen(lambda: None, turns)
         elif len(self.ending) == 1:
+            for run in self.under_way[: number % 2]:  # in this very moment
+                run.ending = True
+                self.happen(partial(run.end, "ok"), number // 2 % 5)
             self.ending.append(self.loop.create_task(self.gateway.cut_off()))
             self.happen(lambda: None, turns)
 

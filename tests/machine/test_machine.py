@@ -21,6 +21,7 @@ WHAT = (
     + ("stall",)
     + ("answer",) * 8
     + ("send_part",)
+    + ("overrun",)
     + ("move_door",) * 2
     + ("scale",)
     + ("pass_time",) * 4
@@ -33,7 +34,10 @@ WHAT = (
 TURNS = st.sampled_from((None, None, None, None, None, 0, 1, 2, 3))
 """How many turns of the loop there are before the next thing happens; None for as many as it takes to come to rest."""
 
-EVENTS = st.lists(st.tuples(st.sampled_from(WHAT), st.integers(0, 9999), TURNS), min_size=60, max_size=60)
+NUMBERS = st.builds(lambda tens, ones: 100 * tens + ones, st.integers(0, 99), st.integers(0, 99))
+"""From 0 to 9999, each as often as the others, as it would not be in one go."""
+
+EVENTS = st.lists(st.tuples(st.sampled_from(WHAT), NUMBERS, TURNS), min_size=60, max_size=60)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
