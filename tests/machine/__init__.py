@@ -6,6 +6,7 @@
 * `configs`: configs that a reload may bring
 * `callers`: who has come, and what may still become of them
 * `stage`: a gateway between all of these
-* `ledger`: what has to hold, counted at the far end and at the callers
-* `test_machine`: the machine
+* `ledger`: the books beside the gateway; `promises`: what has to hold whenever it rests; `ending`: and at the end
+* `story`: how things happen to a gateway; `machine`: what can happen
+* `test_machine`: any of it, in any order; `test_moments`: orders that were found
 """

@@ -89,9 +89,13 @@ class Attempt:
         assert self.wire is not None
         return self.wire
 
-    def read(self, reads: bool) -> None:  # noqa: FBT001
-        """Read on, or nothing for a while."""
-        (self.at.resume if reads else self.at.stall)()
+    def pause(self) -> None:
+        """Read nothing for a while."""
+        self.at.stall()
+
+    def go_on(self) -> None:
+        """Read on."""
+        self.at.resume()
 
     @property
     def stalled(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from structlog.typing import FilteringBoundLogger
 
-from gateway.sagemaker.credentials import CredentialSource, kept_fresh
+from gateway.sagemaker.credentials import CredentialSource, FrozenKeys, Provider, kept_fresh
 
 
 class Control:
@@ -37,7 +37,7 @@ class Control:
         return {"EndpointStatus": "InService", "ProductionVariants": [variant]}
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Keys:
     """One pair of keys."""
 
@@ -45,7 +45,7 @@ class _Keys:
     secret_key: str = "secret"
     token: str | None = None
 
-    async def get_frozen_credentials(self) -> "_Keys":
+    async def get_frozen_credentials(self) -> FrozenKeys:
         """They do not change."""
         return self
 
@@ -72,6 +72,7 @@ class Chain:
         async with kept_fresh([source]):
             yield source
 
-    async def _load(self) -> _Keys:
+    async def _load(self) -> Provider:
         self._given += self.renews
-        return _Keys(f"AKIA{self._given}")
+        keys: Provider = _Keys(f"AKIA{self._given}")
+        return keys

@@ -1,4 +1,4 @@
-"""SageMaker as the data path meets it, in place of `Upstream`: calls run until the test has them end, and are counted."""
+"""SageMaker as the data path meets it, in place of `Upstream`: calls run until the test ends them, and are counted."""
 
 import asyncio
 import json
@@ -117,7 +117,7 @@ class FarEnd:
         self._watch = watch
         self.runs: list[Run] = []
         self.doors = dict.fromkeys("abc", "open")
-        """Of each endpoint: whether it can be reached (`open`), refuses (`shut`), is `silent`, or has no room (`empty`)."""
+        """Of each endpoint: whether it can be reached (`open`), or is `shut`, `silent`, or scaled in (`empty`)."""
         self._ghosts: dict[str, list[float]] = {name: [] for name in "abc"}
 
     def alive(self, endpoint: str | None = None) -> list[Run]:

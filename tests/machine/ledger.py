@@ -38,7 +38,6 @@ class Ledger:
         """The calls that were sent since it was looked last."""
         self.lines: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self.problems: list[str] = []
-        self.draining = False
         self.rested = 0
         """The step at which all came to rest last."""
         self.changed = False
@@ -53,6 +52,11 @@ class Ledger:
         """Say where calls go, and by whom."""
         self.far_end, self._roster = far_end, gateway.roster
         self._limiters.update(gateway.limiters)
+
+    @property
+    def draining(self) -> bool:
+        """Whether newcomers are refused because the gateway goes away."""
+        return self._roster.draining
 
     # --- capacity
 

@@ -60,7 +60,8 @@ def check_flow(ledger: Ledger, stage: Stage) -> None:
             assert run.inbox.empty(), f"call {run.number} is not read to its end"
     roster = stage.gateway.roster
     if roster.stopped:
-        assert not (stage.far_end.alive() or roster.turns or roster.readers), "somebody was not cut off"
+        left = [*stage.far_end.alive(), *roster.turns, *roster.readers]
+        assert not left, "somebody was not cut off"
 
 
 def check_closed(ledger: Ledger, status: Status, waiting: list[Errand]) -> None:
@@ -156,7 +157,7 @@ def mark_displaced(status: Status, waiting: list[Errand]) -> None:
 
 
 def check_record(ledger: Ledger, attempt: Attempt) -> None:
-    """Each request is answered once, and told of once: when it is answered, or when its caller and its call are over."""
+    """Each request is answered once, and told of once: once it is answered, or its caller and its call are gone."""
     lines = ledger.lines[attempt.name]
     under_way = any(run.over is None for run in ledger.runs(attempt.errand))
     told = {1}
