@@ -57,6 +57,11 @@ class Permit:
         """Whose permit it is."""
         return self._limiter
 
+    @property
+    def held(self) -> bool:
+        """Whether its call is not over, as far as anybody has said."""
+        return self._state is _RUNNING or self._state is _ORPHANED
+
     def orphan(self) -> None:
         """Say that the caller has gone while the call goes on. The permit is kept until the call ends."""
         if self._state is not _RUNNING:

@@ -189,7 +189,8 @@ class Proxy:
             outcome = await self._attempt(request, visit, order, _attempt(admission, parts, endpoint, permit))
             unseen = unseen_of(outcome)
             if visit.orphaned and unseen is not None:
-                raise _no_one_to_try_again_for(visit, outcome)
+                visit.forsake(outcome)
+                raise asyncio.CancelledError
             if unseen is None or not admission.pass_over(endpoint, unseen, visit.upstream_error):
                 return final(outcome)
 
@@ -222,7 +223,7 @@ class Proxy:
         try:
             return await self._dispatcher.call(attempt, order, visit)
         except asyncio.CancelledError:
-            raise stopped() from None
+            raise _cut_off(visit, attempt.permit) from None
         finally:
             self._roster.calls.discard(task)
             request.on_hang_up = None
@@ -243,7 +244,7 @@ class Proxy:
         except BaseException:
             pipe.abandon()
             if call.cancelled():
-                raise stopped() from None
+                raise _cut_off(visit, attempt.permit) from None
             if not call.done():
                 if attempt.permit is not None:
                     attempt.permit.orphan()
@@ -284,10 +285,11 @@ class Proxy:
         asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 
 
-def _no_one_to_try_again_for(visit: Visit, outcome: Answer | Refusal) -> asyncio.CancelledError:
-    if isinstance(outcome, Refusal) and outcome.row is not errors.CREDENTIALS:  # nobody was there to be refused
-        visit.reason = outcome.row.reason
-    return asyncio.CancelledError()
+def _cut_off(visit: Visit, permit: Permit | None) -> Refusal:
+    """What becomes of a call that was cut off. One whose task had not begun has not given its permit back."""
+    if permit is not None and permit.held:
+        permit.release()
+    return stopped() if visit.called else leaving()
 
 
 def _attempt(admission: Admission, parts: Parts | None, endpoint: Endpoint, permit: Permit | None) -> Attempt:

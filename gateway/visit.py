@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 from aiohttp import web
 
-from gateway.errors import Refusal
+from gateway.errors import CREDENTIALS, Refusal
 from gateway.models import Answer, Failover, Record
 from gateway.request import Sent
 
@@ -75,6 +75,11 @@ class Visit:
         refusal.forget()
         self.reason = refusal.row.reason
         return Answer(*refusal.wire(self.request_id))
+
+    def forsake(self, outcome: Answer | Refusal) -> None:
+        """Say that a call that no model saw is not made again, since its caller has gone."""
+        if isinstance(outcome, Refusal) and outcome.row is not CREDENTIALS:  # nobody was there to be refused
+            self.reason = outcome.row.reason
 
     def go_on(self, failovers: tuple[Failover, ...]) -> None:
         """Say that a call that was made was not the last: it counts as a failover."""
