@@ -88,7 +88,7 @@ class Stage:
         seconds, self.loop.thread_seconds = (
             self.loop.thread_seconds,
             0.0,
-        )  # the time of the story stands still meanwhile
+        )  # the story's time stands still
         self.loop.pass_by()
         self.loop.thread_seconds = seconds
         reply = wires[0].reply
