@@ -1,6 +1,7 @@
 """Puts the endpoints of a config together, and those of the next one: permits, health, keys, hosts, followers."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from gateway.holdings import Holdings
 from gateway.limiter import Limiter
 from gateway.sagemaker.control import ControlError, open_control
 from gateway.sagemaker.credentials import CredentialSource
-from gateway.sagemaker.hosts import HostError, HostKind, call_url, host_kind
+from gateway.sagemaker.hosts import PLAIN, HostError, HostKind, call_url, host_kind
 from gateway.sagemaker.identities import chains, open_identity
 from gateway.sagemaker.protocol import OPERATIONS, taken
 from gateway.sagemaker.signing import Signer
@@ -219,12 +220,20 @@ def _nudge(endpoints: Mapping[str, Endpoint], name: str) -> None:
 def _hosts(config: Config) -> tuple[dict[str, HostKind], dict[str, dict[str, Door]]]:
     """By endpoint, which of AWS's hosts it has, and where its calls go. AWS's own settings are read from files."""
     aws, endpoints = config.aws, config.endpoints
+    asking = {name: endpoint for name, endpoint in endpoints.items() if _asks_aws(config, endpoint)}
     kinds = {
         profile: host_kind(fips=aws.use_fips_endpoint, dual_stack=aws.use_dualstack_endpoint, profile=profile)
-        for profile in {endpoint.profile for endpoint in endpoints.values()}
+        for profile in {endpoint.profile for endpoint in asking.values()}
     }
-    own = {name: kinds[endpoint.profile] for name, endpoint in endpoints.items()}
+    own = {name: kinds[endpoint.profile] if name in asking else PLAIN for name, endpoint in endpoints.items()}
     return own, {name: _doors(config, name, kind) for name, kind in own.items()}
+
+
+def _asks_aws(config: Config, endpoint: EndpointSettings) -> bool:
+    """Whether AWS's own settings matter to an endpoint: they name its hosts, or are asked for by its profile."""
+    has_url = bool(endpoint.endpoint_url or config.aws.endpoint_url)
+    named = endpoint.profile or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
+    return not has_url or endpoint.capacity is None or bool(named)
 
 
 def _doors(config: Config, name: str, kind: HostKind) -> dict[str, Door]:

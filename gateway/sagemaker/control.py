@@ -9,15 +9,13 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any, TypeAlias
 
-from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gateway.errors import Refusal
-from gateway.sagemaker.hosts import PLAIN, HostKind, descriptions
-from gateway.sagemaker.keychain import Keychain
+from gateway.sagemaker.hosts import PLAIN, HostKind
 from gateway.sagemaker.signing import Credentials
 
 Client: TypeAlias = Any
@@ -27,7 +25,6 @@ Tree: TypeAlias = Mapping[str, Any]
 
 ANSWER_SECONDS = 10.0
 """How long a description may take as a whole. botocore's own limits are idle timers."""
-CONNECT_SECONDS = 5.0
 DESCRIBE_ENDPOINT = "sagemaker:DescribeEndpoint"
 DESCRIBE_INFERENCE_COMPONENT = "sagemaker:DescribeInferenceComponent"
 
@@ -123,20 +120,11 @@ async def open_control(
     Raises:
         UnreachableError: AWS's own settings of this process are not usable.
     """
-    session = AioSession()
-    session.register_component("credential_provider", Keychain(keys))
-    session.register_component("data_loader", descriptions())
-    config = AioConfig(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=ANSWER_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": 1},
-        use_fips_endpoint=kind.fips,
-        use_dualstack_endpoint=kind.dual_stack,
-        warm_up_loader_caches=True,  # botocore's large description of the service is read in a thread
-    )
+    # In a thread, since aiobotocore is a third of all that the gateway may have to import.
+    open_client = await asyncio.to_thread(resolve_name, "gateway.sagemaker.clients:open_client")
     async with AsyncExitStack() as stack:
         try:
-            opening = session.create_client("sagemaker", region_name=region, endpoint_url=endpoint_url, config=config)
+            opening = open_client(region, endpoint_url, keys, kind, read_seconds=ANSWER_SECONDS)
             client = await stack.enter_async_context(opening)
         except BotoCoreError as error:
             raise UnreachableError(f"no client of the control plane can be made: {error}") from error

@@ -9,9 +9,8 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import ClientError, CredentialRetrievalError
 from structlog.typing import FilteringBoundLogger
 
@@ -57,6 +56,14 @@ class Provider(Protocol):
 
     async def get_frozen_credentials(self) -> FrozenKeys:
         """The keys; temporary ones are refreshed first when that is due."""
+
+
+@runtime_checkable
+class Temporary(Provider, Protocol):
+    """One whose keys expire."""
+
+    def refresh_needed(self, refresh_in: float) -> bool:
+        """Whether so many seconds or fewer are left."""
 
 
 Load = Callable[[], Awaitable[Provider | None]]
@@ -224,7 +231,7 @@ class CredentialSource:
 
     def _keep_or_forget(self, problem: str, detail: str = "") -> None:
         """The chain gives up 10 minutes before expiry; until then the keys at hand go on working."""
-        if self._current is None or self._expired() or not isinstance(self._provider, RefreshableCredentials):
+        if self._current is None or self._expired() or not isinstance(self._provider, Temporary):
             self._forget(problem, detail)
         else:
             self._failed = True
@@ -238,7 +245,7 @@ class CredentialSource:
 
     def _expired(self) -> bool:
         provider = self._provider
-        return isinstance(provider, RefreshableCredentials) and bool(provider.refresh_needed(refresh_in=0))
+        return isinstance(provider, Temporary) and provider.refresh_needed(refresh_in=0)
 
     def _is_rejected(self) -> bool:
         if self._rejected is None:

@@ -1,13 +1,9 @@
 """Where SageMaker lives: the base URL of its APIs in a region, by botocore's own endpoint rules."""
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from pkgutil import resolve_name
 
-from botocore.endpoint_provider import EndpointProvider
 from botocore.exceptions import BotoCoreError
-from botocore.loaders import create_loader
-from botocore.session import Session
 
 from gateway.config import Config
 from gateway.models import Operation
@@ -49,13 +45,13 @@ def host_kind(*, fips: bool | None, dual_stack: bool | None, profile: str | None
     Raises:
         HostError: the AWS config file cannot be read, or has no such profile.
     """
-    session = Session(profile=profile)
+    if fips is not None and dual_stack is not None:
+        return HostKind(fips=fips, dual_stack=dual_stack)
+    setting = resolve_name("gateway.sagemaker.rules:own_settings")(profile)
     try:
         return HostKind(
-            fips=bool(session.get_config_variable("use_fips_endpoint") if fips is None else fips),
-            dual_stack=bool(
-                session.get_config_variable("use_dualstack_endpoint") if dual_stack is None else dual_stack
-            ),
+            fips=bool(setting("use_fips_endpoint") if fips is None else fips),
+            dual_stack=bool(setting("use_dualstack_endpoint") if dual_stack is None else dual_stack),
         )
     except BotoCoreError as error:
         raise HostError(
@@ -71,8 +67,9 @@ def runtime_url(region: str, kind: HostKind = PLAIN) -> str:
     Raises:
         HostError: the region's partition has no hosts of this kind.
     """
+    rules = resolve_name("gateway.sagemaker.rules:runtime_hosts")()
     try:
-        endpoint = _rules().resolve_endpoint(Region=region, UseFIPS=kind.fips, UseDualStack=kind.dual_stack)
+        endpoint = rules.resolve_endpoint(Region=region, UseFIPS=kind.fips, UseDualStack=kind.dual_stack)
     except BotoCoreError as error:
         asked = {"aws.use_fips_endpoint": kind.fips, "aws.use_dualstack_endpoint": kind.dual_stack}
         settings = " and ".join(name for name, wanted in asked.items() if wanted) or "the region"
@@ -98,18 +95,3 @@ def call_url(config: Config, name: str, operation: Operation, kind: HostKind) ->
     settings, aws = config.endpoints[name], config.aws
     base = settings.endpoint_url or aws.endpoint_url or runtime_url(settings.region or aws.region, kind)
     return f"{base}/endpoints/{config.endpoint_name(name)}/{operation.suffix}"
-
-
-@cache
-def descriptions() -> Any:
-    """What botocore knows of services and regions (a `Loader`), read once for all who ask."""
-    return create_loader()
-
-
-@cache
-def _rules() -> Any:
-    """AWS's rules for the hosts of the runtime API; tens of milliseconds to make, so once for all endpoints."""
-    loader = descriptions()
-    return EndpointProvider(
-        loader.load_service_model("sagemaker-runtime", "endpoint-rule-set-1"), loader.load_data("partitions")
-    )

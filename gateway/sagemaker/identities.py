@@ -1,27 +1,18 @@
 """Who signs for which endpoint: one credential source for each identity, shared by all endpoints that have it."""
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from pkgutil import resolve_name
 
-from aiobotocore.config import AioConfig
-from aiobotocore.credentials import AioAssumeRoleCredentialFetcher, AioDeferredRefreshableCredentials
-from aiobotocore.session import AioSession
-from aiobotocore.utils import create_nested_client
 from structlog.typing import FilteringBoundLogger
 
 from gateway.config import Config
 from gateway.sagemaker.credentials import DEFAULT, CredentialSource, Provider, kept_fresh
-from gateway.sagemaker.hosts import descriptions
-
-SESSION_NAME = "sagemaker-gateway"
-"""The name under which CloudTrail, in the account of a role, shows what the gateway does with it."""
-
-CONNECT_SECONDS = 5.0
-READ_SECONDS = 10.0
-"""How long STS and its like may be silent. botocore's own 60 s would leave no time for a second try."""
+from gateway.sagemaker.environment import keys_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +69,7 @@ async def open_identity(chain: Chain, log: FilteringBoundLogger) -> AsyncIterato
     There are some from the start if the chain is quick; one that is slow, or finds nothing, is told by the source's
     `problem` and mends itself.
     """
-    load = partial(_load, chain.identity, chain.region, _client_config(chain))
-    source = CredentialSource(load, log, name=chain.name)
+    source = CredentialSource(partial(_load, chain), log, name=chain.name)
     async with kept_fresh([source]):
         yield source
 
@@ -105,32 +95,14 @@ def _named(identity: Identity, endpoints: Sequence[str]) -> str:
     return role if identity.profile is None else f"{role} from {profile}"
 
 
-def _client_config(chain: Chain) -> Any:
-    """How STS and its like are reached."""
-    return AioConfig(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        use_fips_endpoint=chain.fips,
-        use_dualstack_endpoint=chain.dual_stack,
-        warm_up_loader_caches=True,  # botocore's description of STS is read in a thread
-    )
-
-
-async def _load(identity: Identity, region: str, client_config: Any) -> Provider | None:
-    """Run the chain of an identity from its start. A session remembers what it has read, so each run has its own."""
-    session = AioSession(profile=identity.profile)
-    session.register_component("data_loader", descriptions())
-    session.set_default_client_config(client_config)
-    if session.get_config_variable("region") is None:  # where profiles assume roles of their own
-        session.set_config_variable("region", region)
-    found: Provider | None = await session.get_credentials()
-    if identity.role_arn is None or found is None:
+async def _load(chain: Chain) -> Provider | None:
+    """Find the credentials of an identity from the start of its chain."""
+    identity = chain.identity
+    if identity == Identity() and (found := keys_in(os.environ)) is not None:
         return found
-    fetcher = AioAssumeRoleCredentialFetcher(
-        client_creator=partial(create_nested_client, session, region_name=region),
-        source_credentials=found,
-        role_arn=identity.role_arn,
-        extra_args={"RoleSessionName": SESSION_NAME},
+    # In a thread, since aiobotocore is a third of all that the gateway may have to import.
+    run = await asyncio.to_thread(resolve_name, "gateway.sagemaker.chain:run")
+    provider: Provider | None = await run(
+        identity.profile, identity.role_arn, region=chain.region, fips=chain.fips, dual_stack=chain.dual_stack
     )
-    assumed: Provider = AioDeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method="assume-role")
-    return assumed
+    return provider

@@ -8,8 +8,9 @@ from botocore.config import Config
 from botocore.endpoint_provider import EndpointProvider
 from botocore.session import get_session
 
-from gateway.sagemaker import hosts
-from gateway.sagemaker.hosts import PLAIN, HostError, HostKind, descriptions, host_kind, runtime_url
+from gateway.sagemaker import rules as rules_of_aws
+from gateway.sagemaker.hosts import PLAIN, HostError, HostKind, host_kind, runtime_url
+from gateway.sagemaker.rules import descriptions
 
 REGIONS = get_session().get_available_regions("sagemaker-runtime")
 FIPS, DUAL_STACK, BOTH = HostKind(fips=True), HostKind(dual_stack=True), HostKind(fips=True, dual_stack=True)
@@ -70,7 +71,7 @@ def test_a_partition_without_such_hosts_is_told(monkeypatch: pytest.MonkeyPatch,
     for partition in partitions["partitions"]:
         partition["outputs"] |= {"supportsFIPS": False, "supportsDualStack": False}
     rules = EndpointProvider(descriptions().load_service_model("sagemaker-runtime", "endpoint-rule-set-1"), partitions)
-    monkeypatch.setattr(hosts, "_rules", lambda: rules)
+    monkeypatch.setattr(rules_of_aws, "runtime_hosts", lambda: rules)
 
     with pytest.raises(HostError, match=r"in region us-east-1 \(.*partition does not support") as caught:
         runtime_url("us-east-1", kind)
@@ -80,7 +81,7 @@ def test_a_partition_without_such_hosts_is_told(monkeypatch: pytest.MonkeyPatch,
 
 def test_the_rules_are_read_once() -> None:
     """However many endpoints there are."""
-    assert hosts._rules() is hosts._rules()
+    assert rules_of_aws.runtime_hosts() is rules_of_aws.runtime_hosts()
 
 
 @pytest.mark.parametrize("value", ["true", "True", "TRUE"])
