@@ -57,6 +57,8 @@ class Attempt:
         hasty: whether that was before the gateway came to rest, so that much may have come first.
         reply: what it was answered.
         cut: whether its connection was ended without a whole answer.
+        judged: whether its answer has been looked at.
+        slow: whether its caller has ever not read what was there.
     """
 
     number: int
@@ -72,6 +74,7 @@ class Attempt:
     reply: Reply | None = None
     cut: bool = False
     judged: bool = False
+    slow: bool = False
 
     @property
     def open(self) -> bool:
@@ -91,6 +94,7 @@ class Attempt:
 
     def pause(self) -> None:
         """Read nothing for a while."""
+        self.slow = True
         self.at.stall()
 
     def go_on(self) -> None:

@@ -101,6 +101,6 @@ PLANS = st.builds(
             "c": _endpoint(st.just("auto")),
         }
     ),
-    st.sampled_from(("", "", "", "", "a", "b", "c", "ab", "bc")),
+    st.sampled_from(("", "", "", "", "", "", "a", "b", "c", "ab", "bc")),
     st.integers(1, 3),
 )

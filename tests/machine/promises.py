@@ -169,6 +169,8 @@ def check_record(ledger: Ledger, attempt: Attempt) -> None:
     elif attempt.open:
         told = {0}
     assert len(lines) in told, (attempt.name, lines)
+    if attempt.cut:  # what has begun to come cannot be refused any more; who reads nothing is left
+        assert attempt.errand.streams or attempt.slow, f"{attempt.name} was left without an answer"
     if attempt.reply is None:
         return
     if attempt.gone is None:

@@ -17,7 +17,7 @@ WHAT = (
     + ("come_again",) * 2
     + ("finish_body",)
     + ("hang_up",) * 3
-    + ("race",) * 2
+    + ("race",) * 4
     + ("stall",)
     + ("answer",) * 8
     + ("send_part",)
@@ -27,7 +27,7 @@ WHAT = (
     + ("pass_time",) * 4
     + ("reload",) * 3
     + ("bad reload",)
-    + ("drain",) * 2
+    + ("drain",) * 3
 )
 """What may happen, as often as it shall."""
 
