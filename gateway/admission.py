@@ -80,9 +80,9 @@ class Admission:
         """What the caller went on from."""
 
     @property
-    def last_resort(self) -> bool:
-        """Whether there is nobody else to go on to."""
-        return len(self._tiers) == len(self._tiers[0]) == 1
+    def patience(self) -> float | None:
+        """How long the caller is going to wait yet, where there is somebody else to go on to; else None."""
+        return None if len(self._tiers) == len(self._tiers[0]) == 1 else self.seconds_left()
 
     def seconds_left(self) -> float:
         """How long the caller is going to wait yet."""

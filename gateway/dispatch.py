@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from time import perf_counter, time
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from gateway import errors
 from gateway.asked import Asked
@@ -20,6 +20,11 @@ from gateway.upstream import Upstream
 from gateway.visit import Visit
 
 OK = 200
+CONNECT_ATTEMPTS = 2
+CONNECT_SECONDS = 5.0
+IMPATIENT_SECONDS = 2.0
+"""How long a connection may take where there is another endpoint to go to; no longer than the caller waits."""
+LEAST_SECONDS = 0.1
 
 
 class Order(NamedTuple):
@@ -66,6 +71,17 @@ class Attempt(NamedTuple):
     stream: Stream | None
     connect_attempts: int
     connect_seconds: float
+
+    @classmethod
+    def to(cls, endpoint: Endpoint, permit: Permit | None, parts: Parts | None, patience: float | None) -> Self:
+        """A try; `patience` is how long the caller is going to wait where there is another endpoint, which is the next.
+
+        Where there is none it is None, and a connection is tried for twice.
+        """
+        stream = None if parts is None else Stream(parts, Pipe(parts))
+        if patience is None:
+            return cls(endpoint, permit, stream, CONNECT_ATTEMPTS, CONNECT_SECONDS)
+        return cls(endpoint, permit, stream, 1, max(LEAST_SECONDS, min(IMPATIENT_SECONDS, patience)))
 
 
 class Dispatcher:

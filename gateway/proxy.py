@@ -15,7 +15,7 @@ from gateway.balance import Balance
 from gateway.body import body_at_hand, check_size, read_body
 from gateway.buffers import Buffers, Reservation
 from gateway.callers import Caller, Callers
-from gateway.dispatch import Attempt, Dispatcher, Order, Stream
+from gateway.dispatch import Attempt, Dispatcher, Order
 from gateway.endpoint import Endpoint
 from gateway.errors import Refusal, failed, leaving, stopped
 from gateway.flights import Flights
@@ -29,12 +29,6 @@ from gateway.router import Router
 from gateway.sagemaker.parts import Parts
 from gateway.upstream import Upstream
 from gateway.visit import CALLER_GONE, Visit
-
-CONNECT_ATTEMPTS = 2
-CONNECT_SECONDS = 5.0
-IMPATIENT_SECONDS = 2.0
-"""How long a connection may take where there is another endpoint to go to; no longer than the caller waits."""
-LEAST_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +111,11 @@ class Proxy:
             except (asyncio.CancelledError, ConnectionError):
                 self._end(visit, CALLER_GONE, answer)
                 raise asyncio.CancelledError from None
+            except Exception as error:  # noqa: BLE001 - likewise, but nothing of it can be written
+                self._report("an answer could not be written", error)
+                reply.cut_off(request)
+                self._end(visit, failed().row.status, None)
+                raise asyncio.CancelledError from None
         elif visit.reason is not None:
             reply.cut_off(request)  # its head was out already when it went wrong
         self._end(visit, visit.response.status, answer)
@@ -186,7 +185,8 @@ class Proxy:
             visit.endpoint = endpoint.name
             frames = order.asked.frames
             parts = None if frames is None else Parts(frames=frames)
-            outcome = await self._attempt(request, visit, order, _attempt(admission, parts, endpoint, permit))
+            attempt = Attempt.to(endpoint, permit, parts, admission.patience)
+            outcome = await self._attempt(request, visit, order, attempt)
             unseen = unseen_of(outcome)
             if visit.orphaned and unseen is not None:
                 visit.forsake(outcome)
@@ -290,11 +290,3 @@ def _cut_off(visit: Visit, permit: Permit | None) -> Refusal:
     if permit is not None and permit.held:
         permit.release()
     return stopped() if visit.called else leaving()
-
-
-def _attempt(admission: Admission, parts: Parts | None, endpoint: Endpoint, permit: Permit | None) -> Attempt:
-    stream = None if parts is None else Stream(parts, Pipe(parts))
-    if admission.last_resort:
-        return Attempt(endpoint, permit, stream, CONNECT_ATTEMPTS, CONNECT_SECONDS)
-    # Another endpoint is the second attempt.
-    return Attempt(endpoint, permit, stream, 1, max(LEAST_SECONDS, min(IMPATIENT_SECONDS, admission.seconds_left())))

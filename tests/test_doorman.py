@@ -1,13 +1,13 @@
 """The doorman: a few new requests at a time, in order; who is inside already does not wait for them."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
 from gateway.listener.doorman import AT_A_TIME, Doorman
-from tests.doorstep import GET, Gate, connected, listening, post
+from tests.doorstep import GET, Caller, Gate, connected, listening, post
 from tests.waiting import until
 
 
@@ -85,6 +85,49 @@ async def test_a_crowd_on_open_connections_is_served_whole() -> None:
 
     assert statuses == [200] * len(statuses)
     assert gate.entered == 3 * len(callers)
+
+
+async def test_whatever_happens_to_one_of_them_the_others_are_called() -> None:
+    """The loop is told of it, and nobody stands at the door for ever."""
+    loop, told = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+    street = Street()
+    for number in range(AT_A_TIME):
+        street.arrive(number)
+    street.doorman.wait(lambda: 1 / 0)  # type: ignore[arg-type]
+    street.arrive(98)
+    street.arrive(99)
+    await until(lambda: len(street.inside) == AT_A_TIME + 2)
+
+    assert (street.inside[-2:], [type(error) for error in told]) == ([98, 99], [ZeroDivisionError])
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["new", "good before"])
+async def test_who_stands_at_the_door_when_it_closes_is_told(before: int) -> None:
+    """A request that was received is answered, and not left to guess whether a model ran."""
+    gate = Gate()
+    gate.open()
+    async with AsyncExitStack() as stack:
+        caller = await stack.enter_async_context(_late_caller(gate, before))
+        answer = await caller.answer()
+
+    assert (answer.status, gate.entered) == (200, before + 1)
+
+
+@asynccontextmanager
+async def _late_caller(gate: Gate, before: int) -> AsyncIterator[Caller]:
+    """A caller whose request waits at the door of a listener that has closed by now."""
+    async with AsyncExitStack() as stack:
+        async with listening(gate.handle) as listener:
+            caller = await stack.enter_async_context(connected(listener.url))
+            for _ in range(before):
+                await caller.send(GET)
+                await caller.answer()
+            await until(lambda: not listener._doorman._counting)
+            listener._doorman._left, listener._doorman._counting = 0, True  # it has no more turns
+            await caller.send(GET)
+            await until(lambda: len(listener._doorman._waiting) == 1)
+        yield caller
 
 
 @pytest.mark.parametrize("before", [0, 1], ids=["new", "good before"])

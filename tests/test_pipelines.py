@@ -2,6 +2,7 @@
 
 import asyncio
 import tracemalloc
+from collections import Counter
 
 import pytest
 from aiohttp import web
@@ -104,3 +105,44 @@ async def test_a_body_that_breaks_in_the_queue_is_refused_in_its_turn() -> None:
 
     assert [answer.status for answer in answers] == [200, 400]
     assert (rest, gate.entered) == (b"", 1)
+
+
+async def test_others_have_their_turns_between_those_of_a_pipeline() -> None:
+    """Row 27: thousands of requests that are answered at once do not hold up the loop: one of them in each turn."""
+    turns = 0
+    served: list[int] = []
+
+    async def serve(_: web.BaseRequest) -> web.Response:
+        served.append(turns)
+        return web.Response()
+
+    async def tick() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with listening(serve) as listener, connected(listener.url) as caller:
+        ticking = asyncio.create_task(tick())
+        caller.writer.write(GET * 2000)
+        for _ in range(2000):
+            await caller.answer()
+        ticking.cancel()
+
+    assert len(served) == 2000
+    assert max(Counter(served).values()) <= 2
+
+
+async def test_garbage_after_a_refusal_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    """Row 25: what is left of a refused body is thrown away, broken as it may be; nobody's log tells of a bug."""
+
+    async def refuse(_: web.BaseRequest) -> web.Response:
+        return web.Response(status=404)
+
+    async with listening(refuse) as listener, connected(listener.url) as caller:
+        await caller.send(post(CHUNKED, body=b"3\r\nabc\r\n"))
+        answer = await caller.answer()
+        await caller.send(b"zzzz\r\n")
+        rest = await caller.rest()
+
+    assert (answer.status, rest, caplog.records) == (404, b"", [])

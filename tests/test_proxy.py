@@ -496,6 +496,25 @@ async def test_a_failing_hook_costs_no_answer(
     assert metrics["sagemaker_gateway_requests_total", labels] == 1
 
 
+async def test_an_answer_that_cannot_be_written_is_recorded_once(
+    make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug there cuts the caller off and is told; it leaves nobody to be waited for at the end."""
+
+    def fail(*_: object, **__: object) -> bytes:
+        raise ValueError("a line break")
+
+    stand = await make_stand(StandSettings({"echo": ECHO}))
+    with monkeypatch.context() as broken:
+        broken.setattr("gateway.reply._head", fail)
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await stand.invoke("echo", b"abc")
+    await asyncio.wait_for(stand.gateway.roster.wait_idle(), 10)
+
+    assert [line["status"] for line in stand.log("request_finished")] == [500]
+    assert "an answer could not be written" in caplog.text
+
+
 async def test_the_sums_add_up(make_stand: MakeStand) -> None:
     """After a mixed run every request is counted once, and served, refused and failed make up the total."""
     stand = await make_stand(StandSettings({"echo": ECHO, "slow": SLOW}, {"slow": {"queue": {"max_waiting": 1}}}))

@@ -135,6 +135,12 @@ class Connection(Serving):
         else:
             self.listen_to(data)
 
+    def _process_keepalive(self) -> None:
+        if self._came:
+            self._keepalive_handle = None  # it does not idle: it waits to be heard
+        else:
+            super()._process_keepalive()
+
     def _come_in(self) -> None:
         if not self._came:
             return  # gone, unheard

@@ -36,6 +36,11 @@ class Doorman:
         self._waiting.append(come_in)
         self._count()
 
+    def let_all_in(self) -> None:
+        """Call in everybody who waits: it is closing time, and they are to be told."""
+        while self._waiting:
+            self._waiting.popleft()()
+
     def _count(self) -> None:
         if not self._counting:
             self._counting = True
@@ -44,8 +49,10 @@ class Doorman:
     def _turn(self) -> None:
         self._counting = False
         self._left = AT_A_TIME
-        while self._waiting and self._left:
-            self._left -= 1
-            self._waiting.popleft()()
-        if self._left < AT_A_TIME:
-            self._count()
+        try:
+            while self._waiting and self._left:
+                self._left -= 1
+                self._waiting.popleft()()
+        finally:  # whatever happens to one of them, the others are called
+            if self._left < AT_A_TIME:
+                self._count()

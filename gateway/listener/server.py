@@ -49,7 +49,8 @@ class Listener(web.Server):
         return Newcomer(self._crowd, self._doorman, self._limits, self._make)
 
     def pre_shutdown(self) -> None:
-        """Close what idles; nobody comes any more."""
+        """Close what idles; nobody comes any more, and who has come is heard."""
+        self._doorman.let_all_in()
         super().pre_shutdown()
         self._crowd.close()
 

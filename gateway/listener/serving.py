@@ -27,6 +27,8 @@ class Serving(web.RequestHandler):
                 self._next_keepalive_close_time = close_time
                 if self._keepalive_handle is None:
                     self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
+                if self._messages:
+                    await asyncio.sleep(0)  # others have a turn between two of one caller's
         except asyncio.CancelledError:
             self.force_close()
             raise
@@ -65,7 +67,7 @@ class Serving(web.RequestHandler):
         finally:
             self._current_request, self._request_in_progress = None, False
             request.let_go()
-            if self._handler_waiter is not None:
+            if self._handler_waiter is not None and not self._handler_waiter.done():
                 self._handler_waiter.set_result(None)
             self.answered()
         self._keepalive = bool(response.keep_alive)
@@ -99,7 +101,7 @@ class Serving(web.RequestHandler):
             async with asyncio.timeout(self._lingering_time):
                 while not content.is_eof() and not self._force_close:
                     await content.readany()
-        except TimeoutError:
+        except (TimeoutError, web.RequestPayloadError):  # or what is left cannot be read
             pass
         if not content.is_eof() and not self._force_close:
             self.close()

@@ -30,7 +30,7 @@ UNSIGNED_HEADERS = frozenset(
 )
 """Headers that proxies on the way may change, so that no AWS SDK signs them."""
 
-FORMS = 256
+FORMS = 16
 """How many sets of headers are remembered."""
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]

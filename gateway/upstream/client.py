@@ -98,8 +98,8 @@ class Upstream:
         deadline = self._loop.time() + call.timeout_seconds
         connection = pool.take() or await self._open(pool, call, deadline)
         try:
-            connected()
             head = _head(destination.head, call)
+            connected()
             if sink is None:
                 answer = await self._exchange(connection, head, call, started, deadline)
             else:
