@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-AT_A_TIME = 4
+AT_A_TIME = 16
 """How many new requests are begun in one turn of the event loop. In between, answers are passed on: a call that has
 ended leaves an instance idle until the next one is sent, and a thousand requests that come at once take as long to read
 as some calls take to run."""
