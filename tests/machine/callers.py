@@ -82,6 +82,11 @@ class Attempt:
         return self.gone is None and self.reply is None and not self.cut
 
     @property
+    def left(self) -> bool:
+        """Whether its caller is there no more, or was dropped because it did not read."""
+        return self.gone is not None or self.cut
+
+    @property
     def name(self) -> str:
         """Its id."""
         return f"attempt-{self.number}"

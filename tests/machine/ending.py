@@ -8,7 +8,7 @@ from gateway.limiter import Permit
 from gateway.turn import Turn
 from gateway.visit import Visit
 from tests.machine.callers import Errand
-from tests.machine.configs import BUFFERED_BYTES
+from tests.machine.configs import BUFFERED_BYTES, Plan
 from tests.machine.promises import check_counters
 from tests.machine.story import Story
 
@@ -19,7 +19,8 @@ AT_HOME = {"CredentialSource.keep_fresh", "Follower.follow", "sleep"}
 def wind_down(story: Story) -> None:
     """Let all calls and callers come to an end, and time pass."""
     story.rest()
-    stage = story.stage
+    stage, plan = story.stage, story.ledger.plan
+    story.take_config(Plan(dict([*plan.endpoints.items()][:1]), 1), slow=False)  # what leaves now is busy, if any is
     story.far_end.doors.update(dict.fromkeys("abc", "open"))
     stage.control.instances, stage.control.readable, stage.chain.renews = 3, True, True
     for attempt in story.here:

@@ -174,6 +174,8 @@ class FarEnd:
             if isinstance(item, Refusal):
                 raise item
             good = isinstance(item, bytes) or item.status == 200
+            if run.begun and not good:
+                raise Refusal(BROKEN, "It broke after it had begun. The model has run.")
             if sink is not None and good and not run.begun:
                 run.begun = True
                 sink.begin(Answer(200, run.ok().headers, b"", 0.001))

@@ -25,19 +25,22 @@ DOORS = ("open", "shut", "empty", "silent", "shut", "empty", "open")
 
 
 class Machine(Story):
-    """All that can happen to a gateway. The number says which, where there are several; `turns` is as for `happen`."""
+    """All that can happen to a gateway, and somebody arrives where a thing cannot.
+
+    The number says which, where there are several; `turns` is as for `happen`.
+    """
 
     # --- callers
 
     def arrive(self, number: int, turns: int | None) -> None:
         """Somebody comes with something new."""
         form, limit = FORMS[number % len(FORMS)], LIMITS[number // 9 % len(LIMITS)]
-        self.come(self.want(number // 63, form, limit), turns, whole=form != "slow")
+        self.come(self.want(number // 7, form, limit), turns, whole=form != "slow")
 
     def arrive_together(self, number: int, turns: int | None) -> None:
         """Several come in one turn."""
-        for place in range(number % 8, -1, -1):
-            self.come(self.want(number // 8, "plain"), 0 if place else turns)
+        for place in range(number % 12, -1, -1):
+            self.come(self.want(number // 12, "plain"), 0 if place else turns)
 
     def come_again(self, number: int, turns: int | None) -> None:
         """An SDK sends a call once more, whatever has become of it; some give up before that what waits."""
@@ -47,16 +50,22 @@ class Machine(Story):
             self.come(here[0].errand, turns)
         elif joining := [errand for errand in self.ledger.errands.values() if errand.joins]:
             self.come(joining[-1 - number % len(joining)], turns)
+        else:
+            self.arrive(number, turns)
 
     def finish_body(self, number: int, turns: int | None) -> None:
         """The rest of a body comes."""
         if attempts := [attempt for attempt in self.here if attempt.complete is None]:
             self.send_rest(attempts[number % len(attempts)], turns)
+        else:
+            self.arrive(number, turns)
 
     def hang_up(self, number: int, turns: int | None) -> None:
         """A caller goes, whatever they wait for."""
         if self.here:
             self.leave(self.here[number % len(self.here)], turns)
+        else:
+            self.arrive(number, turns)
 
     def race(self, number: int, turns: int | None) -> None:
         """A call ends about when somebody goes who waits for it: shortly before, or shortly after."""
@@ -74,6 +83,7 @@ class Machine(Story):
                 if not number % 2:
                     self.leave(attempt, turns)
                 return
+        self.arrive(number, turns)
 
     def stall(self, number: int, turns: int | None) -> None:
         """A caller reads nothing for a while, or reads on."""
@@ -90,6 +100,8 @@ class Machine(Story):
             self.told.append(f"  call {run.number} of {run.body[:10]!r} to {run.endpoint}: {kind}")
             run.ending = True
             self.happen(partial(run.end, kind), turns)
+        else:
+            self.arrive(number, turns)
 
     def send_part(self, number: int, turns: int | None) -> None:
         """A part of a stream comes."""
@@ -108,6 +120,7 @@ class Machine(Story):
                 if number % 2:
                     self.leave(readers[0], turns)
                 return
+        self.arrive(number, turns)
 
     def move_door(self, number: int, turns: int | None) -> None:
         """An endpoint can be reached from now on, or not."""
@@ -130,16 +143,6 @@ class Machine(Story):
         self.told.append(f"  {SECONDS[number % len(SECONDS)]} s")
         self.ledger.step += 1
         self.rest(SECONDS[number % len(SECONDS)])
-
-    def take_config(self, plan: Plan, *, slow: bool) -> None:
-        """Another config is taken, which may take a moment."""
-        if self.reload is None:
-            self.rest()
-            self.next, self.stage.next = plan, plan.config
-            self.ledger.expect(plan)
-            self.loop.thread_seconds = 0.2 if slow else 0.0
-            self.reload = self.loop.create_task(self.gateway.reload())
-            self.happen(lambda: None)
 
     def take_bad_config(self) -> None:
         """A config that cannot be taken changes nothing."""

@@ -41,8 +41,9 @@ def check_counts(ledger: Ledger, stage: Stage, status: Status) -> None:
         alive = far_end.alive(name)
         found = (now["capacity"], now["running"], now["cooling"])
         assert found == (ledger.capacity[name], len(alive), far_end.working_on(name)), (name, found)
-        least = [run for run in alive if not any(each.gone is None for each in ledger.errands[run.body].attempts)]
-        most = [run for run in alive if any(each.gone is not None for each in ledger.errands[run.body].attempts)]
+        attempts = {run.number: ledger.errands[run.body].attempts for run in alive}
+        least = [run for run in alive if all(each.left for each in attempts[run.number])]
+        most = [run for run in alive if any(each.left for each in attempts[run.number])]
         assert len(least) <= now["orphaned"] <= len(most), (name, now)
     for run in ledger.fresh:
         if run.endpoint not in status:
@@ -161,13 +162,13 @@ def check_record(ledger: Ledger, attempt: Attempt) -> None:
     lines = ledger.lines[attempt.name]
     under_way = any(run.over is None for run in ledger.runs(attempt.errand))
     told = {1}
-    if attempt.gone is not None:
+    if attempt.left:
         if under_way:
             told = {0, 1} if attempt.errand.joins else {0}
         if attempt.hasty:
             told = {0, 1}
     elif attempt.open:
-        told = {0}
+        told = {0, 1} if attempt.stalled and attempt.at.is_closing() else {0}  # cut off, and what came before is unread
     assert len(lines) in told, (attempt.name, lines)
     if attempt.cut:  # what has begun to come cannot be refused any more; who reads nothing is left
         assert attempt.errand.streams or attempt.slow, f"{attempt.name} was left without an answer"

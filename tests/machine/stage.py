@@ -85,10 +85,7 @@ class Stage:
             wires[0].send(f"GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n".encode())
 
         self.do(ask)
-        seconds, self.loop.thread_seconds = (
-            self.loop.thread_seconds,
-            0.0,
-        )  # the story's time stands still
+        seconds, self.loop.thread_seconds = self.loop.thread_seconds, 0.0  # the story's time stands still
         self.loop.pass_by()
         self.loop.thread_seconds = seconds
         reply = wires[0].reply

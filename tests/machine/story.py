@@ -75,7 +75,8 @@ class Story:
 
     def want(self, route: int, form: str, limit: float | None = None) -> Errand:
         """Something new to come with."""
-        name = tuple(ROUTES)[route % len(ROUTES)]
+        names = tuple(ROUTES if route % 16 == 0 else self.ledger.plan.tiers)
+        name = names[route // 16 % len(names)]
         body = b"errand-%d %s" % (len(self.ledger.errands), b"x" * (FAT if form == "fat" else 0))
         errand = self.ledger.errands[body] = Errand(name, body, form == "joins", form == "streams", limit)
         return errand
@@ -119,6 +120,16 @@ class Story:
 
         attempt.hasty = not self.at_rest
         self.happen(action, turns)
+
+    def take_config(self, plan: Plan, *, slow: bool) -> None:
+        """Another config is taken, which may take a moment."""
+        if self.reload is None:
+            self.rest()
+            self.next, self.stage.next = plan, plan.config
+            self.ledger.expect(plan)
+            self.loop.thread_seconds = 0.2 if slow else 0.0
+            self.reload = self.loop.create_task(self.gateway.reload())
+            self.happen(lambda: None)
 
     def close(self) -> None:
         """Close the gateway."""
