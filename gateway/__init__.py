@@ -36,6 +36,7 @@ Below all of them stand the words:
 * `config`: the settings
 * `errors`: every way to be refused
 * `models`: the nouns that pass between modules
+* `jitter`: a time, more or less
 
 And beside them `emulator`, a local SageMaker, which imports nothing of the gateway: it must not share its bugs.
 """

@@ -11,6 +11,8 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from gateway.jitter import jittered
+
 REFRESH_SECONDS = 30.0
 """How often a fleet is read. AWS's own waiters take as long, and its canaries were throttled at 5."""
 
@@ -235,7 +237,7 @@ class Follower:
         usual = self._refresh_seconds
         if self._fleet is None:
             usual = min(usual, RETRY_SECONDS * 2.0 ** min(self._failures_in_a_row - 1, 10))
-        return usual * (1 - JITTER + 2 * JITTER * self._chance())
+        return jittered(usual, JITTER, self._chance())
 
     async def _refresh(self) -> Exception | None:
         """Read the fleet and let the limiter follow; what went wrong, if something did."""

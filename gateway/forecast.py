@@ -5,6 +5,7 @@ from random import random
 
 from gateway.endpoint import Endpoint
 from gateway.errors import LONG_WAIT, NO_CAPACITY, QUEUE_FULL, QUEUE_TIMEOUT, UNREACHABLE, Refusal
+from gateway.jitter import jittered
 from gateway.router import Match, Tier
 
 JITTER = 0.2
@@ -89,4 +90,4 @@ class Forecast:
 
 
 def _jittered(seconds: float) -> float:
-    return seconds * (1 - JITTER + 2 * JITTER * random())  # noqa: S311 - spreads callers, guards nothing
+    return jittered(seconds, JITTER, random())  # noqa: S311 - spreads callers, guards nothing

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.errors import NO_CAPACITY, UNREACHABLE, Row
+from gateway.jitter import jittered
 
 REFUSALS = 5
 """How many calls in a row have to find the endpoint unreachable before it is ejected, where there are others."""
@@ -174,7 +175,7 @@ class Health:
         if self._timer is None:  # else this call was under way already; the one that tries comes after the pause
             pause = min(self._pause, LONGEST_PAUSE_SECONDS[cause])
             self._pause = min(2 * pause, LONGEST_PAUSE_SECONDS[cause])
-            self._timer = self._later(pause * (1 - JITTER + 2 * JITTER * self._chance()), self._probe)
+            self._timer = self._later(jittered(pause, JITTER, self._chance()), self._probe)
             self._limiter.restrict(0)
         if changed:
             for watcher in tuple(self.watchers):

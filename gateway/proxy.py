@@ -28,7 +28,7 @@ from gateway.roster import Roster
 from gateway.router import Router
 from gateway.sagemaker.parts import Parts
 from gateway.upstream import Upstream
-from gateway.visit import CALLER_GONE, Visit
+from gateway.visit import CALLER_GONE, Visit, report
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Proxy:
         self._callers = callers
         self._balances: dict[str, Balance] = defaultdict(Balance)
         self.replace(router, endpoints)
-        self._dispatcher = Dispatcher(upstream, self._report)
+        self._dispatcher = Dispatcher(upstream, report)
         self._hooks = tuple(hooks)
         self._body_seconds = body_seconds
         self._roster = roster
@@ -98,7 +98,7 @@ class Proxy:
                 raise
             answer = visit.refuse(leaving())  # cut off while the body was read, and still there
         except Exception as error:  # noqa: BLE001 - a bug of ours: the caller gets an answer, the log a traceback
-            self._report("the data path failed", error)
+            report("the data path failed", error)
             answer = visit.refuse(failed())
         if visit.orphaned:
             self._end_without_caller(visit, answer)
@@ -112,7 +112,7 @@ class Proxy:
                 self._end(visit, CALLER_GONE, answer)
                 raise asyncio.CancelledError from None
             except Exception as error:  # noqa: BLE001 - likewise, but nothing of it can be written
-                self._report("an answer could not be written", error)
+                report("an answer could not be written", error)
                 reply.cut_off(request)
                 self._end(visit, failed().row.status, None)
                 raise asyncio.CancelledError from None
@@ -253,16 +253,11 @@ class Proxy:
         return head
 
     def _end(self, visit: Visit, status: int, answer: Answer | None) -> None:
-        """Tell the hooks. One that fails must not cost the caller an answer."""
+        """The request is over: tell the hooks, and give back what it had."""
         if visit.flight is not None and status != CALLER_GONE:
             self._flights.delivered(visit.flight)
         try:
-            record = visit.record(status, answer)
-            for hook in self._hooks:
-                try:
-                    hook(record)
-                except Exception as error:  # noqa: BLE001
-                    self._report("a hook failed", error)
+            visit.tell(self._hooks, status, answer)
         finally:
             if visit.memory is not None:
                 visit.memory.release()
@@ -280,9 +275,6 @@ class Proxy:
         if isinstance(outcome, Refusal):
             visit.refuse(outcome)
         self._end(visit, CALLER_GONE, outcome if isinstance(outcome, Answer) else None)
-
-    def _report(self, message: str, error: Exception) -> None:
-        asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 
 
 def _cut_off(visit: Visit, permit: Permit | None) -> Refusal:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import re
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol, Self
@@ -126,10 +126,24 @@ class Visit:
             caller=self.caller,
         )
 
+    def tell(self, hooks: Iterable[Callable[[Record], None]], status: int, answer: Answer | None) -> None:
+        """Tell the hooks of its end. One that fails must not cost the caller an answer, nor the others the record."""
+        record = self.record(status, answer)
+        for hook in hooks:
+            try:
+                hook(record)
+            except Exception as error:  # noqa: BLE001
+                report("a hook failed", error)
+
     def _bytes_out(self, status: int, answer: Answer | None) -> int:
         if self.bytes_out is not None:
             return self.bytes_out
         return len(answer.body) if answer and status != CALLER_GONE else 0
+
+
+def report(message: str, error: Exception) -> None:
+    """Have the log tell of a bug of ours."""
+    asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 
 
 def _new_id() -> str:

@@ -5,13 +5,11 @@ import socket
 from collections.abc import Callable
 from typing import Any, cast
 
-from aiohttp import HttpVersion11, StreamReader, web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.web_protocol import ERROR
-from yarl import URL
 
 from gateway.errors import Refusal, failed
 from gateway.listener.doorman import Doorman
@@ -19,9 +17,6 @@ from gateway.listener.limits import Crowd, Limits
 from gateway.listener.serving import Serving
 from gateway.listener.strict import malformed, too_long
 from gateway.request import Request
-
-UNREADABLE = ERROR._replace(method="-", path="-", url=URL("-", encoded=True), version=HttpVersion11)
-"""What stands for a request that could not be read."""
 
 HANG_UP_SECONDS = 1.0
 """How often a caller is looked after who is not read from."""
@@ -181,8 +176,6 @@ class Connection(Serving):
         self._crowd.work(self)
         if self._wire is not None and not self._wire.is_reading():
             self._look_after_silent_caller()
-        if message is ERROR:
-            message = UNREADABLE
         task = cast("asyncio.Task[None]", self._task_handler)  # in which this runs
         return Request(message, content, self, writer, task, self._loop)
 

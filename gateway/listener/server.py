@@ -84,13 +84,7 @@ class Listener(web.Server):
         """The answer, which is the last one on its connection. It is recorded like any other."""
         visit = Visit.begin(request)
         answer = visit.refuse(refusal)
-        record = visit.record(answer.status, answer)
-        for hook in self._hooks:
-            try:
-                hook(record)
-            except Exception as error:  # noqa: BLE001 - it must not cost the caller an answer
-                task = {"message": "a hook failed", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(task)
+        visit.tell(self._hooks, answer.status, answer)
         headers = CIMultiDict(answer.headers)
         headers["Server"] = PROXY_NAME
         headers.update(visit.marks(answer))

@@ -6,12 +6,16 @@ a request costs in aiohttp's server that is a third, and its answer goes out two
 
 import asyncio
 
-from aiohttp import StreamReader, web
+from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_writer import StreamWriter
 from aiohttp.web_protocol import ERROR, _ErrInfo
+from yarl import URL
 
 from gateway.request import Request, Sent
+
+UNREADABLE = ERROR._replace(method="-", path="-", url=URL("-", encoded=True), version=HttpVersion11)
+"""What stands for a request that could not be read."""
 
 
 class Serving(web.RequestHandler):
@@ -52,7 +56,7 @@ class Serving(web.RequestHandler):
         message, content = await self._next()
         writer = StreamWriter(self, self._loop)
         failed = message if isinstance(message, _ErrInfo) else None
-        request = self.taken(ERROR if isinstance(message, _ErrInfo) else message, content, writer)
+        request = self.taken(UNREADABLE if isinstance(message, _ErrInfo) else message, content, writer)
         self._current_request, self._request_in_progress = request, True
         try:
             if failed is None:
