@@ -12,7 +12,7 @@ from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from gateway.errors import Refusal, failed
-from gateway.listener.doorman import Doorman
+from gateway.listener.doorman import Arrival, Doorman
 from gateway.listener.limits import Crowd, Limits
 from gateway.listener.serving import Serving
 from gateway.listener.strict import malformed, too_long
@@ -25,7 +25,7 @@ _CLOSED = frozenset({7, 8, 9, 11})
 """TCP_CLOSE, TCP_CLOSE_WAIT, TCP_LAST_ACK and TCP_CLOSING of Linux's tcp_states.h: the other end sends no more."""
 
 
-class Connection(Serving):
+class Connection(Arrival, Serving):
     """One connection of a caller.
 
     Args:
@@ -40,10 +40,8 @@ class Connection(Serving):
     """
 
     __slots__ = (
-        "_came",
         "_content",
         "_crowd",
-        "_doorman",
         "_head_bytes",
         "_head_since",
         "_limits",
@@ -54,6 +52,8 @@ class Connection(Serving):
         "_too_long",
         "_unsent",
         "_wire",
+        "came",
+        "doorman",
     )
 
     def __init__(
@@ -79,13 +79,13 @@ class Connection(Serving):
             **options,
         )
         self._crowd = crowd
-        self._doorman = doorman
+        self.doorman = doorman
         self._limits = limits
         self._refuse = refuse
         self._wire: asyncio.Transport | None = None  # aiohttp forgets its own when it has closed it, but not sent all
         self._content: StreamReader = EMPTY_PAYLOAD  # of the last request
         self._over = True  # it is answered
-        self._came: list[bytes] = []  # and waits to be heard
+        self.came: list[bytes] = []
         self._head_since: float | None = since
         self._head_bytes = 0
         self._too_long = False
@@ -105,7 +105,7 @@ class Connection(Serving):
     def connection_lost(self, exc: BaseException | None) -> None:
         """The caller has gone, or was made to."""
         self._crowd.forget(self)
-        self._came.clear()
+        self.came.clear()
         for timer in (self._look_timer, self._send_timer):
             if timer is not None:
                 timer.cancel()
@@ -121,29 +121,24 @@ class Connection(Serving):
 
     def data_received(self, data: bytes) -> None:
         """Something came, or, where it is empty, what came before is to be looked at again. A new request may wait."""
-        if data and self._came:
-            self._came.append(data)
-            self._pause_transport_reading()  # whoever cannot wait is not read from
-        elif data and self._over and self._content.is_eof() and not self._doorman.lets_in():
-            self._came.append(data)
-            self._doorman.wait(self._come_in)
+        if data and (self.came or (self._over and self._content.is_eof())):
+            self.arrive(data)
         else:
             self.listen_to(data)
 
     def _process_keepalive(self) -> None:
-        if self._came:
+        if self.came:
             self._keepalive_handle = None  # it does not idle: it waits to be heard
         else:
             super()._process_keepalive()
 
-    def _come_in(self) -> None:
-        if not self._came:
-            return  # gone, unheard
-        if len(self._came) > 1:
-            self._resume_transport_reading()
-        data = b"".join(self._came)
-        self._came.clear()
-        self.listen_to(data)
+    def hold(self) -> None:
+        """Read no more for now."""
+        self._pause_transport_reading()
+
+    def go_on(self) -> None:
+        """Read on."""
+        self._resume_transport_reading()
 
     def listen_to(self, data: bytes) -> None:
         """Take what came, now that it is its turn."""
@@ -186,7 +181,7 @@ class Connection(Serving):
 
     def leave(self) -> bool:
         """Close at once, unless a request has come meanwhile; whether it did."""
-        if self._messages or self._came:
+        if self._messages or self.came:
             return False
         self.force_close()
         return True

@@ -56,3 +56,49 @@ class Doorman:
         finally:  # whatever happens to one of them, the others are called
             if self._left < AT_A_TIME:
                 self._count()
+
+
+class Arrival:
+    """A connection that is heard when it is its turn.
+
+    Attributes:
+        doorman: says when that is.
+        came: what it has said, and waits to be heard.
+    """
+
+    __slots__ = ()
+
+    doorman: Doorman
+    came: list[bytes]
+
+    def arrive(self, data: bytes) -> None:
+        """Have a new request heard, now or later; or more of one that waits."""
+        if self.came:
+            self.came.append(data)
+            self.hold()  # whoever cannot wait is not read from
+        elif self.doorman.lets_in():
+            self.listen_to(data)
+        else:
+            self.came.append(data)
+            self.doorman.wait(self._come_in)
+
+    def listen_to(self, data: bytes) -> None:
+        """Take what came, now that it is its turn."""
+        raise NotImplementedError
+
+    def hold(self) -> None:
+        """Read no more for now."""
+        raise NotImplementedError
+
+    def go_on(self) -> None:
+        """Read on."""
+        raise NotImplementedError
+
+    def _come_in(self) -> None:
+        if not self.came:
+            return  # gone, unheard
+        if len(self.came) > 1:
+            self.go_on()
+        data = b"".join(self.came)
+        self.came.clear()
+        self.listen_to(data)

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from gateway.errors import CROWDED, PROXY_NAME, Refusal
 from gateway.listener.connection import Connection
-from gateway.listener.doorman import Doorman
+from gateway.listener.doorman import Arrival, Doorman
 from gateway.listener.limits import Crowd, Limits
 
 TURNED_AWAY_SECONDS = 1.0
@@ -17,7 +17,7 @@ Make: TypeAlias = Callable[[float], Connection]
 """Makes the connection proper; it is told since when it exists, in seconds of the loop."""
 
 
-class Newcomer(asyncio.Protocol):
+class Newcomer(Arrival, asyncio.Protocol):
     """Somebody who has said nothing yet, or waits to be heard.
 
     Args:
@@ -27,14 +27,14 @@ class Newcomer(asyncio.Protocol):
         make: makes the connection proper.
     """
 
-    __slots__ = ("_came", "_crowd", "_doorman", "_limits", "_make", "_since", "_timer", "_wire")
+    __slots__ = ("_crowd", "_limits", "_make", "_since", "_timer", "_wire", "came", "doorman")
 
     def __init__(self, crowd: Crowd, doorman: Doorman, limits: Limits, make: Make) -> None:
         self._crowd = crowd
-        self._doorman = doorman
+        self.doorman = doorman
         self._limits = limits
         self._make = make
-        self._came: list[bytes] = []
+        self.came: list[bytes] = []
         self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._wire: asyncio.Transport | None = None
@@ -53,14 +53,7 @@ class Newcomer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """The first bytes, and what comes while it is not their turn."""
-        self._came.append(data)
-        if len(self._came) > 1:
-            if self._wire is not None:
-                self._wire.pause_reading()  # whoever cannot wait is not read from
-        elif self._doorman.lets_in():
-            self._come_in()
-        else:
-            self._doorman.wait(self._come_in)
+        self.arrive(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller has gone, or was made to."""
@@ -69,30 +62,40 @@ class Newcomer(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._wire = self._timer = None
+        self.came.clear()
 
     def leave(self) -> bool:
         """Close at once, unless something has come meanwhile; whether it did."""
-        if self._came or self._wire is None:
+        if self.came or self._wire is None:
             return False
         self._wire.close()
         return True
 
-    def _come_in(self) -> None:
+    def hold(self) -> None:
+        """Read no more for now."""
+        if self._wire is not None:
+            self._wire.pause_reading()
+
+    def go_on(self) -> None:
+        """Read on."""
+        if self._wire is not None:
+            self._wire.resume_reading()
+
+    def listen_to(self, data: bytes) -> None:
+        """Make way for the connection proper, which takes what came."""
         wire = self._wire
         if wire is None or self._timer is None:
             return  # gone, unheard
         self._timer.cancel()
         connection = self._make(self._since)
         self._crowd.replace(self, connection)
-        if len(self._came) > 1:
-            wire.resume_reading()
         self._wire = self._timer = None
         wire.set_protocol(connection)
         connection.connection_made(wire)
-        connection.listen_to(b"".join(self._came))
+        connection.listen_to(data)
 
     def _give_up(self) -> None:
-        if self._wire is not None and not self._came:
+        if self._wire is not None and not self.came:
             self._crowd.slow += 1
             self._wire.close()
 
