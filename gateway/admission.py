@@ -5,7 +5,7 @@ from time import monotonic
 
 from gateway.balance import Balance
 from gateway.endpoint import Endpoint
-from gateway.errors import NO_CAPACITY, UNREACHABLE
+from gateway.errors import NO_CAPACITY, UNREACHABLE, Refusal
 from gateway.forecast import Forecast
 from gateway.limiter import Permit
 from gateway.models import Failover, Unseen
@@ -16,10 +16,6 @@ from gateway.turn import Turn
 
 class _MoveOnError(Exception):
     """The endpoints that were waited for have ceased to take calls."""
-
-
-class _NoPlaceError(Exception):
-    """There is no sense in waiting here."""
 
 
 class Admission:
@@ -115,16 +111,19 @@ class Admission:
             if not self._skips(self._tiers[0]):
                 if self._forsaken(self._tiers[0]):
                     raise self._forecast().too_long()  # as many as may are trying, and nobody gets through
-                try:
-                    return await self._wait(self._tiers[0])
-                except _MoveOnError:
-                    self._again = True
-                    continue
-                except _NoPlaceError:
-                    if len(self._tiers) > 1:
-                        self._leave_out(self._tiers[0], Unseen.QUEUE_FULL)
-                        continue
-                raise self._forecast().turned_back(self.seconds_left()) or self._forecast().full()
+                refusal = self._turned_back(self._tiers[0])
+                if refusal is None:
+                    try:
+                        return await self._wait(self._tiers[0])
+                    except _MoveOnError:
+                        self._again = True
+                elif len(self._tiers) > 1:
+                    self._leave_out(self._tiers[0], Unseen.QUEUE_FULL)
+                else:
+                    try:
+                        raise refusal
+                    finally:
+                        del refusal  # its traceback has this frame
 
     def pass_over(self, endpoint: Endpoint, reason: Unseen, upstream_error: str | None) -> bool:
         """Say that no model of an endpoint saw the call; whether the caller may go on from there.
@@ -171,12 +170,15 @@ class Admission:
             del left[name]
         return None
 
+    def _turned_back(self, tier: Tier) -> Refusal | None:
+        """Why there is no sense in waiting here; None where there is, or where there is a place for them already."""
+        if self._returns and any(self._endpoints[name].settings.queue.max_waiting for name in tier):
+            return None
+        return self._forecast().turned_back(self.seconds_left())
+
     async def _wait(self, tier: Tier) -> tuple[Endpoint, Permit]:
         """The permit that comes free first."""
         there = {self._endpoints[name].limiter: self._endpoints[name] for name in tier}
-        returns = self._returns and any(endpoint.settings.queue.max_waiting for endpoint in there.values())
-        if not returns and self._forecast().turned_back(self.seconds_left()) is not None:
-            raise _NoPlaceError
         turn: Turn[Permit] = Turn(there, self._match.route)
 
         def look() -> None:
