@@ -91,6 +91,7 @@ class CredentialSource:
         self._log = log.bind(identity=name)
         self._clock = clock
         self._provider: Provider | None = None  # whose keys the current ones are
+        self._temporary: Temporary | None = None  # the same if its keys expire: found out once
         self._current: Credentials | None = None
         self._problem = "not loaded yet"
         self._failed = False  # the last attempt brought no usable keys
@@ -228,10 +229,11 @@ class CredentialSource:
         if credentials != self._current:
             self._log.info("credentials_loaded", access_key_id=credentials.access_key_id)
         self._provider, self._current, self._failed = provider, credentials, False
+        self._temporary = provider if isinstance(provider, Temporary) else None
 
     def _keep_or_forget(self, problem: str, detail: str = "") -> None:
         """The chain gives up 10 minutes before expiry; until then the keys at hand go on working."""
-        if self._current is None or self._expired() or not isinstance(self._provider, Temporary):
+        if self._current is None or self._expired() or self._temporary is None:
             self._forget(problem, detail)
         else:
             self._failed = True
@@ -241,11 +243,10 @@ class CredentialSource:
         if self._current is not None or problem != self._problem:
             self._log.error("credentials_unusable", problem=problem, detail=detail)
         self._problem, self._failed = problem, True
-        self._provider = self._current = None
+        self._provider = self._temporary = self._current = None
 
     def _expired(self) -> bool:
-        provider = self._provider
-        return isinstance(provider, Temporary) and provider.refresh_needed(refresh_in=0)
+        return self._temporary is not None and self._temporary.refresh_needed(refresh_in=0)
 
     def _is_rejected(self) -> bool:
         if self._rejected is None:
