@@ -51,20 +51,28 @@ class Gateway:
     """A gateway that takes calls.
 
     Attributes:
-        url: where.
-        admin_url: where operators reach it.
+        listening: where.
         roster: who is here.
         access: keys and certificate.
     """
 
-    url: str
-    admin_url: str
+    listening: Listening
     roster: Roster
     access: Access
     _assembly: Assembly
     _reloader: Reloader
     _log: FilteringBoundLogger
     _readiness: "_Readiness"
+
+    @property
+    def url(self) -> str:
+        """Where callers are served."""
+        return self.listening.url
+
+    @property
+    def admin_url(self) -> str:
+        """Where operators are."""
+        return self.listening.admin_url
 
     @property
     def limiters(self) -> Mapping[str, Limiter]:
@@ -166,7 +174,7 @@ async def open_gateway(
         async with _open_listening(config, access, hooks, proxy, admin) as listening:
             metrics.watch(listening.connections)
             try:
-                yield Gateway(listening.url, listening.admin_url, roster, access, assembly, reloader, log, readiness)
+                yield Gateway(listening, roster, access, assembly, reloader, log, readiness)
             finally:
                 parting.close()
 

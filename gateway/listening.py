@@ -37,6 +37,10 @@ class Listening:
     admin_url: str
     connections: Mapping[str, Callable[[], Connections]]
 
+    def open_connections(self) -> int:
+        """How many are open now."""
+        return sum(statistics().open for statistics in self.connections.values())
+
 
 @dataclass(frozen=True, slots=True)
 class _Door:

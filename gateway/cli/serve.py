@@ -1,7 +1,6 @@
 """`serve`: the gateway as a process, from a config file to its last call."""
 
 import asyncio
-import gc
 import resource
 import signal
 import sys
@@ -14,6 +13,7 @@ import click
 from structlog.typing import FilteringBoundLogger
 
 from gateway.app import Gateway, StartError, open_gateway
+from gateway.cli.cycles import collecting
 from gateway.cli.errors import fail
 from gateway.cli.loop import run
 from gateway.config import Config, ConfigError, load
@@ -55,13 +55,11 @@ async def _serve(config: Config, path: Path) -> None:
         loop.add_signal_handler(number, stop)
     if hasattr(signal, "SIGHUP"):
         loop.add_signal_handler(signal.SIGHUP, hangup.set)
-    async with open_gateway(config, log, partial(load, path)) as gateway, _reloading(gateway, hangup):
-        # What was imported lives as long as the process: a full collection need not hold the loop to look at it. And
-        # requests leave no cycles behind, so that looking for them after every few of them is time for nothing. But
-        # what fails may: what lived a while must not pile up until a full collection comes, which is cheap now.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(10_000, 5, 5)
+    async with (
+        open_gateway(config, log, partial(load, path)) as gateway,
+        _reloading(gateway, hangup),
+        collecting(gateway.listening.open_connections),
+    ):
         # How long the loop waits for a thread that computes, as one does for a scrape: callers would notice 5 ms.
         sys.setswitchinterval(0.0002)
         click.echo(f"listening on {gateway.url}")

@@ -10,6 +10,11 @@ ended leaves an instance idle until the next one is sent, and a thousand request
 as some calls take to run."""
 
 
+IN_A_CROWD = 4
+"""How many where more than `AT_A_TIME` wait: these will wait for a permit anyway, and each request begun in a turn
+leaves an instance that has become free idle a little longer."""
+
+
 class Doorman:
     """Who may come in now, and who waits for their turn at the door, in the order in which they came.
 
@@ -48,13 +53,14 @@ class Doorman:
 
     def _turn(self) -> None:
         self._counting = False
-        self._left = AT_A_TIME
+        at_a_time = AT_A_TIME if len(self._waiting) <= AT_A_TIME else IN_A_CROWD
+        self._left = at_a_time
         try:
             while self._waiting and self._left:
                 self._left -= 1
                 self._waiting.popleft()()
         finally:  # whatever happens to one of them, the others are called
-            if self._left < AT_A_TIME:
+            if self._left < at_a_time:
                 self._count()
 
 
