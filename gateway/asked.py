@@ -47,7 +47,7 @@ def read_headers(request: web.BaseRequest, operation: Operation) -> Asked:
         if request.version < HttpVersion11:
             raise Refusal(BAD_REQUEST, "A stream needs HTTP/1.1: before it, a cut looks like an end.")
         frames = wants_frames(request.headers)
-    headers = tuple(request_headers(operation, asked_of_the_model(request.headers) if frames is False else items))
+    headers = request_headers(operation, asked_of_the_model(request.headers) if frames is False else items)
     given = request.headers.get(INVOCATION_ID)
     known = given is not None and 0 < len(given) <= LONGEST_ID
     return Asked(headers, frames, _patience(request.headers.get(QUEUE_TIMEOUT)), given if known else None)

@@ -113,12 +113,13 @@ class Dispatcher:
             stream.pipe.head.add_done_callback(lambda _: endpoint.health.reached())  # its end may be minutes away
         try:
             answer = await self._ask(attempt, order, visit)
-            given_up = protocol.may_still_run(answer)
             if protocol.unseen(answer) is Unseen.NO_CAPACITY:
                 endpoint.health.no_capacity()
             else:
                 endpoint.health.reached()
-            if answer.status == OK and stream is None and attempt.permit is not None:
+            if answer.status != OK:
+                given_up = protocol.may_still_run(answer)
+            elif stream is None and attempt.permit is not None:
                 endpoint.pace.observe(perf_counter() - started)
             return answer
         except Refusal as refusal:

@@ -14,6 +14,7 @@ import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
+from gateway.memo import Memo
 from gateway.models import Record
 
 REMEMBERED = 1024
@@ -207,15 +208,14 @@ class _JsonAccessLog:
         self._second = -1
         self._stamp = ""  # of that second
         # What stands between the ids and the times is often the same, and most of the line.
-        self._told: dict[tuple[object, ...], str] = {}
+        self._told = Memo(_tell, REMEMBERED, keeps=lambda _, told: len(told) <= LONGEST_REMEMBERED)
 
     def write(self, record: Record) -> None:
         now = time()
         second = int(now)
         if second != self._second:
             self._second, self._stamp = second, strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
-        what: tuple[object, ...] = record[_FIRST:_LAST]
-        told = self._told.get(what) or self._tell(what)
+        told = self._told[record[_FIRST:_LAST]]
         more = self._more(record) if record.joined or record.failovers else ""
         queue, upstream = record.queue, record.upstream
         self._write(
@@ -228,17 +228,13 @@ class _JsonAccessLog:
             f', "event": "{EVENT}", "level": "info", "timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z"}}\n'
         )
 
-    def _tell(self, what: tuple[object, ...]) -> str:
-        told = _ENCODER.encode(dict(zip(Record._fields[_FIRST:_LAST], what, strict=True)))[1:-1]
-        if len(self._told) == REMEMBERED:
-            self._told.clear()
-        if len(told) <= LONGEST_REMEMBERED:
-            self._told[what] = told
-        return told
-
     def _more(self, record: Record) -> str:
         joined = ', "joined": true' if record.joined else ""
         return f'{joined}, "failovers": {_ENCODER.encode(_failovers(record))}' if record.failovers else joined
+
+
+def _tell(what: tuple[object, ...]) -> str:
+    return _ENCODER.encode(dict(zip(Record._fields[_FIRST:_LAST], what, strict=True)))[1:-1]
 
 
 def _nothing(_record: Record) -> None:

@@ -152,20 +152,20 @@ async def send_whole(request: web.BaseRequest, answer: Answer, marks: dict[str, 
 def _head(request: web.BaseRequest, answer: Answer, marks: dict[str, str], *, keep_alive: bool) -> bytes:
     """Status line and headers: RFC 9112, sections 4 and 9.3."""
     version, status = request.version, answer.status
-    lines = [f"HTTP/{version[0]}.{version[1]} {status} {REASONS.get(status, '')}"]
-    lines += [f"{name}: {value}" for name, value in answer.headers]
-    lines += [f"{name}: {value}" for name, value in marks.items()]
+    lines = [f"{name}: {value}" for name, value in (*answer.headers, *marks.items())]
     if status not in BODILESS:
         lines.append(f"Content-Length: {len(answer.body)}")
     if not keep_alive:
         lines.append("Connection: close")
     elif version == HttpVersion10:
         lines.append("Connection: keep-alive")
-    lines.append(f"Date: {rfc822_formatted_time()}\r\nServer: {PROXY_NAME}\r\n\r\n")
-    head = "\r\n".join(lines)
-    if head.count("\n") != len(lines) + 2 or head.count("\r") != len(lines) + 2:
+    fields = "\r\n".join(lines)
+    if fields.count("\n") != len(lines) - 1 or fields.count("\r") != len(lines) - 1:
         raise ValueError("a header of the answer has a line break in it")
-    return head.encode()
+    return (
+        f"HTTP/{version[0]}.{version[1]} {status} {REASONS.get(status, '')}\r\n{fields}\r\n"
+        f"Date: {rfc822_formatted_time()}\r\nServer: {PROXY_NAME}\r\n\r\n"
+    ).encode()
 
 
 def open_parts(head: Answer, marks: dict[str, str], *, close: bool) -> web.StreamResponse:

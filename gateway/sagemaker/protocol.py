@@ -6,8 +6,10 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_Operations_Amazon_
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from gateway.errors import BAD_ENCODING, BAD_REQUEST, Refusal
+from gateway.memo import Memo
 from gateway.models import Answer, Header, Headers, Operation, Unseen
 
 _NAME = re.compile(r"[a-zA-Z0-9](?:-*[a-zA-Z0-9])*")
@@ -16,7 +18,11 @@ _PRINTABLE = re.compile(r"[!-~][ -~]*")
 _NOT_EMPTY = re.compile(r".+")
 _FIELD = re.compile(r"[\t -~]*")
 
+REMEMBERED, LONGEST_REMEMBERED = 256, 64
+"""How many names of headers, as they are spelt, need to be looked at only once; and how long these may be."""
+
 _CONTENT_TYPE = Header("Content-Type", 1024)
+_CONTENT_ENCODING = Header("Content-Encoding", 1024)  # it is no header of SageMaker's, but means something
 _ACCEPT = Header("Accept", 1024)
 _ACCEPT_OF_PARTS = Header("X-Amzn-SageMaker-Accept", 1024)
 _CUSTOM_ATTRIBUTES = Header("X-Amzn-SageMaker-Custom-Attributes", 1024)
@@ -96,6 +102,20 @@ INVOKE_ENDPOINT_ASYNC = Operation(
 
 OPERATIONS = (INVOKE_ENDPOINT, INVOKE_ENDPOINT_WITH_RESPONSE_STREAM, INVOKE_ENDPOINT_ASYNC)
 
+
+def _mean(allowed: Mapping[str, Header], name: str) -> Header | None:
+    lower = name.lower()
+    return _CONTENT_ENCODING if lower == "content-encoding" else allowed.get(lower)
+
+
+_MEANT = {
+    operation.name: Memo(
+        partial(_mean, operation.request_headers), REMEMBERED, keeps=lambda name, _: len(name) <= LONGEST_REMEMBERED
+    )
+    for operation in OPERATIONS
+}
+"""By operation, what a caller's headers are, by their names as they come; None for those that stay behind."""
+
 OTHER_ERROR = "_other"
 ERROR_CODES = (
     "AccessDeniedException",
@@ -148,29 +168,29 @@ _KEYS_REFUSED = frozenset(
 """Errors that other keys may mend."""
 
 
-def request_headers(operation: Operation, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def request_headers(operation: Operation, headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """The headers of a caller that go to SageMaker; all others, known or not, stay behind.
 
     Raises:
         Refusal: SageMaker would not take a value, or the body is encoded in a way that it does not undo.
     """
-    passed: list[tuple[str, str]] = []
-    allowed = operation.request_headers
-    seen = set()
+    passed: dict[str, str] = {}
+    meant = _MEANT[operation.name]
     for name, value in headers:
-        lower = name.lower()
-        header = allowed.get(lower)
-        if header is not None:
-            if lower in seen:
-                raise Refusal(BAD_REQUEST, f"{header.name} is given twice: give it once.")
-            seen.add(lower)
+        header = meant[name]
+        if header is None:
+            continue
+        if header is _CONTENT_ENCODING:
+            if value.lower() != "identity":
+                raise Refusal(
+                    BAD_ENCODING, "Content-Encoding is not understood by SageMaker: send the body as it is, without it."
+                )
+        elif header.name in passed:
+            raise Refusal(BAD_REQUEST, f"{header.name} is given twice: give it once.")
+        else:
             _check(header, value)
-            passed.append((header.name, value))
-        elif lower == "content-encoding" and value.lower() != "identity":
-            raise Refusal(
-                BAD_ENCODING, "Content-Encoding is not understood by SageMaker: send the body as it is, without it."
-            )
-    return passed
+            passed[header.name] = value
+    return tuple(passed.items())
 
 
 def taken(operation: Operation, headers: Mapping[str, str]) -> Headers:

@@ -10,6 +10,8 @@ from time import gmtime, strftime
 from typing import NamedTuple, TypeAlias
 from urllib.parse import quote, urlsplit
 
+from gateway.memo import Memo
+
 UNSIGNED_HEADERS = frozenset(
     {
         "baggage",
@@ -94,7 +96,7 @@ class Signer:
         self._time: tuple[int, str, str] = (-1, "", "")
         self._key: tuple[tuple[str, str, str], _Key] = (("", "", ""), _Key(b""))
         # What repeats from request to request, by their headers and token: callers differ little in these.
-        self._forms: dict[tuple[Headers, str | None], _Form] = {}
+        self._forms = Memo(self._form, FORMS)
 
     @property
     def host(self) -> str:
@@ -114,7 +116,7 @@ class Signer:
         """
         stamp, day = self._timestamp(now)
         token = credentials.session_token
-        form = self._forms.get((headers, token)) or self._add_form(headers, token)
+        form = self._forms[headers, token]
         request = f"{self._prefix}{form.before_date}{stamp}{form.after_date}{payload_sha256}"
         scope = day + self._scope_tail
         to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{sha256(request.encode()).hexdigest()}"
@@ -128,7 +130,8 @@ class Signer:
             added.append(("X-Amz-Security-Token", token))
         return added
 
-    def _add_form(self, headers: Headers, token: str | None) -> "_Form":
+    def _form(self, varying: tuple[Headers, str | None]) -> "_Form":
+        headers, token = varying
         added = [("Host", self._host), ("X-Amz-Date", _DATE)]
         if token:
             added.append(("X-Amz-Security-Token", token))
@@ -142,11 +145,7 @@ class Signer:
         place = canonical.index(("x-amz-date", _DATE))
         before = "".join([f"{name}:{value}\n" for name, value in canonical[:place]])
         after = "".join([f"{name}:{value}\n" for name, value in canonical[place + 1 :]])
-        form = _Form(f"{before}x-amz-date:", f"\n{after}\n{signed_headers}\n", signed_headers)
-        if len(self._forms) == FORMS:
-            self._forms.clear()
-        self._forms[headers, token] = form
-        return form
+        return _Form(f"{before}x-amz-date:", f"\n{after}\n{signed_headers}\n", signed_headers)
 
     def _timestamp(self, now: float) -> tuple[str, str]:
         second = int(now)

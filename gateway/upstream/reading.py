@@ -8,6 +8,8 @@ from typing import NoReturn
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpResponseParser
 
+from gateway.memo import Memo
+
 MAX_HEAD_BYTES = 64 * 1024
 """Names and values of all headers of an answer; and what may come at a stretch that is no part of a body."""
 
@@ -22,30 +24,20 @@ REMEMBERED = 256
 """How many names of headers, as they are spelt, need to be looked at only once."""
 
 
-class _Known(dict[bytes, str | None]):
+@lru_cache(maxsize=16)
+def _known(passed: frozenset[str]) -> Memo[bytes, str | None]:
     """What becomes of headers, by their names as they come: passed back, a word on the body's length (empty), or none.
 
     Args:
-        passed: the headers that are passed back, in lower case.
+        passed: the headers that are passed back, in lower case. There are as many sets of them as operations.
     """
 
-    def __init__(self, passed: frozenset[str]) -> None:
-        super().__init__()
-        self._passed = passed
-
-    def __missing__(self, raw: bytes) -> str | None:
+    def kind(raw: bytes) -> str | None:
         name = raw.decode("latin-1")
         lower = name.lower()
-        kind = name if lower in self._passed else "" if lower in _FRAMING else None
-        if len(self) < REMEMBERED:
-            self[raw] = kind
-        return kind
+        return name if lower in passed else "" if lower in _FRAMING else None
 
-
-@lru_cache(maxsize=16)
-def _known(passed: frozenset[str]) -> _Known:
-    """There are as many as operations."""
-    return _Known(passed)
+    return Memo(kind, REMEMBERED)
 
 
 class WireError(Exception):

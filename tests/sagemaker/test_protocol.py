@@ -43,7 +43,7 @@ EVERY_HEADER = pytest.mark.parametrize("name", NAMES)
 
 def passed(*headers: tuple[str, str]) -> list[tuple[str, str]]:
     """What goes to SageMaker."""
-    return request_headers(INVOKE_ENDPOINT, headers)
+    return list(request_headers(INVOKE_ENDPOINT, headers))
 
 
 def refused(*headers: tuple[str, str]) -> Refusal:
