@@ -114,6 +114,11 @@ class Flights:
                     raise flight.outcome.fresh()
                 return flight.outcome
 
+    def under_way(self, key: Hashable) -> bool:
+        """Whether somebody makes this call, or has an answer to it that reached nobody."""
+        flight = self._flights.get(key)
+        return flight is not None and flight.leader is not None
+
     def land(self, key: Hashable, outcome: Answer | Refusal) -> None:
         """Say what became of a call. A good answer is kept until it is `delivered`; else a retry is a new call.
 

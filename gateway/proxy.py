@@ -129,9 +129,10 @@ class Proxy:
         match = places.router.find(request.method, request.rel_url.raw_path)
         visit.endpoint, visit.operation = match.endpoints[0], match.operation.name
         caller.check_route(match.route)
-        if self._roster.draining:
-            raise leaving()
         asked = read_headers(request, match.operation)
+        joins = self._join_retries and asked.invocation_id is not None and not match.operation.streams
+        if self._roster.draining and not joins:
+            raise leaving()
         match = places.router.narrow(match, asked.headers)
         # Who asks before sending a body is told before, where it is certain; a retry may have a place.
         if "Expect" in request.headers and asked.invocation_id is None:
@@ -139,9 +140,11 @@ class Proxy:
         body, digest = content or await self._read(request, visit, caller, match.max_body_bytes)
         check_size(len(body), match.max_body_bytes)
         make = partial(self._make, request, visit, Order(match, asked, body, digest), places.endpoints)
-        if not self._join_retries or asked.invocation_id is None or match.operation.streams:
+        if not joins:
             return await make()
         key = asked.invocation_id, caller.name, match.route, match.operation.name, digest, asked.headers, asked.patience
+        if self._roster.draining and not self._flights.under_way(key):
+            raise leaving()  # another replica may run it; what runs here it would run twice
         return await self._flights.fly(key, visit, make)
 
     async def _read(self, request: Request, visit: Visit, caller: Caller, max_bytes: int) -> tuple[bytes, str]:

@@ -211,6 +211,12 @@ async def send(gateway: Gateway, *, invocation: str = "one", body: bytes = b"{}"
         return await response.read()
 
 
+def working(gateway: Gateway) -> int:
+    """How many callers wait for an answer."""
+    now = [statistics() for statistics in gateway.listening.connections.values()]
+    return sum(each.open - each.idle for each in now)
+
+
 async def metric(gateway: Gateway, line: str) -> bool:
     """Whether `/metrics` has this line."""
     async with aiohttp.ClientSession() as session, session.get(f"{gateway.url}/metrics") as response:
@@ -232,6 +238,29 @@ async def test_an_sdk_that_is_less_patient_than_the_model_runs_it_once(make_stan
     assert stand.counters("slow").calls == 1
     assert joins == reply["ResponseMetadata"]["RetryAttempts"] >= 1
     assert any(line.get("joined") for line in stand.log("request_finished"))
+
+
+async def test_a_retry_joins_its_call_though_the_gateway_is_going_away() -> None:
+    """Sent to another replica it would run the model twice. What is new here may go there."""
+    gate = asyncio.Semaphore(0)
+
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        await gate.acquire()
+        await peer.send(OK)
+
+    async with in_front_of(serve) as (gateway, server):
+        first = asyncio.create_task(send(gateway))
+        await until(lambda: len(server.requests) == 1)
+        gateway.roster.drain()
+        retry = asyncio.create_task(send(gateway))
+        new = await send(gateway, invocation="two")
+        await until(lambda: working(gateway) == 2 and not gateway.roster.readers)
+        gate.release()
+
+        assert [await first, await retry] == [b"ok", b"ok"]
+        assert b"leaving" in new or b"shutting down" in new, new
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ class Ledger:
             self._wrong(run, f"{under_way} calls are there already, and there is room for {self.room(run.endpoint)}")
         if self._roster.stopped:
             self._wrong(run, "everybody was cut off")
-        if errand.open and all(attempt.late for attempt in errand.open):
+        if errand.open and all(attempt.late for attempt in errand.open) and not errand.joins:
             self._wrong(run, "it came after the drain had begun")
         if not any(run.endpoint in tier for attempt in errand.attempts for tier in attempt.tiers):
             self._wrong(run, "its route does not lead there")
