@@ -20,7 +20,7 @@ from .systems import ARTICLE, ENVOY, GATEWAY, POOLED, POOLED_UVLOOP, Stand, stan
 PROCESSES = ("gateway", "latency", "streams")
 """The parts for which all systems run."""
 
-PARTS = (*PROCESSES, "limit", "scale", "limiter")
+PARTS = (*PROCESSES, "profile", "limit", "scale", "limiter")
 COMMAND = "python -m tests.bench"
 WIDTH = 150
 """Columns of the output where it goes to no terminal."""
@@ -89,14 +89,13 @@ SHORT = Size(
 @click.argument("parts", nargs=-1, type=click.Choice(PARTS))
 @click.option("--short", is_flag=True, help="A look instead of a measurement: less than a minute.")
 @click.option("--judge", is_flag=True, help="Exit with 1 if an aim is missed.")
-@click.option("--profile", "profiled", is_flag=True, help="Instead, show where the gateway's CPU time goes.")
 @click.option(
     "--beside",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="DIR",
     help="Another checkout, whose gateway is measured in the same rounds.",
 )
-def main(*, parts: tuple[str, ...], short: bool, judge: bool, profiled: bool, beside: Path | None) -> None:
+def main(*, parts: tuple[str, ...], short: bool, judge: bool, beside: Path | None) -> None:
     """Measure PARTS (default: all) of the gateway beside what they are compared with.
 
     The full form of all parts takes ten minutes, and writes table and plot into tests/bench/results/ and the summary
@@ -105,10 +104,6 @@ def main(*, parts: tuple[str, ...], short: bool, judge: bool, profiled: bool, be
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     size = SHORT if short else FULL
     with TemporaryDirectory(prefix="bench-") as name, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        if profiled:
-            for table in runner.run(profile(Path(name), requests=size.profiled)):
-                report.show_table(console, table)
-            return
         results = runner.run(_run(console, Path(name), parts or PARTS, size, beside))
     if not (parts or short or beside):
         draw([headline for result in results for headline in result.headlines], report.PLOT)
@@ -134,6 +129,8 @@ async def _results(directory: Path, parts: tuple[str, ...], size: Size, beside: 
         async with stand(directory, (GATEWAY, ENVOY, POOLED, POOLED_UVLOOP, ARTICLE), beside=beside) as systems:
             async for result in _of_processes(systems, parts, size):
                 yield result
+    if "profile" in parts:
+        yield await profile(directory, requests=size.profiled)
     if "limit" in parts:
         yield await limit.measure(directory, rounds=size.bursts)
     if "scale" in parts:

@@ -1,4 +1,4 @@
-"""Where the gateway's CPU time goes under the load of the bench: the functions with the most, own and cumulative."""
+"""Where the gateway's CPU time goes under the load of the bench: the modules and functions with the most."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from .figures import Table
+from .figures import Result, Table
 from .processes import serving
 from .systems import serving_gateway
 from .whole import Load, cost
@@ -15,8 +15,8 @@ TOP = 30
 LOAD = Load(body_bytes=100, connections=32, requests=0)
 
 
-async def profile(directory: Path, *, requests: int) -> tuple[Table, ...]:
-    """Tables of where the time went.
+async def profile(directory: Path, *, requests: int) -> Result:
+    """Where the time went.
 
     Args:
         directory: where configs, logs and samples may be put.
@@ -32,16 +32,16 @@ async def profile(directory: Path, *, requests: int) -> tuple[Table, ...]:
             spent = await cost(gateway, LOAD, requests=requests)
     samples = json.loads(found.read_text())
     number = samples["number"]
-    note = f"{number:,} samples under {requests:,} requests at {spent.cpu:.0f} µs each, the looking included."
-    return tuple(
-        _table(title, samples[kind], number, spent.cpu, note)
-        for title, kind in (
-            ("Own time, by module", "modules"),
-            ("Own time, by function", "own"),
-            ("Own time, by line", "lines"),
-            ("Cumulative time, by function", "total"),
-        )
+    note = (
+        f"{number:,} samples of CPU time under {requests:,} requests of {LOAD.body_bytes} B over {LOAD.connections} "
+        f"connections, at {spent.cpu:.0f} µs each, the looking included. What a function has C code do counts for it; "
+        "reads, writes and the waking of tasks are the event loop's and the kernel's."
     )
+    tables = (
+        _table("Where the gateway's CPU goes, by module", samples["modules"], number, spent.cpu, note),
+        _table("Where the gateway's CPU goes, by function", samples["functions"], number, spent.cpu, ""),
+    )
+    return Result(tables, ())
 
 
 def _table(title: str, counts: Mapping[str, int], number: int, cpu: float, note: str) -> Table:

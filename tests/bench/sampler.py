@@ -21,13 +21,11 @@ _LOOP_MODULES = ("asyncio.runners", "asyncio.base_events")
 
 
 class Samples:
-    """Counters of what was running, by function, by line and by module."""
+    """Counters of what was running, by function and by module."""
 
     def __init__(self) -> None:
         self.number = 0
-        self.own: Counter[str] = Counter()
-        self.total: Counter[str] = Counter()
-        self.lines: Counter[str] = Counter()
+        self.functions: Counter[str] = Counter()
         self.modules: Counter[str] = Counter()
 
     def take(self, _signal: int, frame: FrameType | None) -> None:
@@ -35,28 +33,13 @@ class Samples:
         if frame is None:
             return
         self.number += 1
-        if _in_loop(frame):
-            for counter in (self.own, self.total, self.lines, self.modules):
-                counter[LOOP] += 1
-            return
-        name = _name(frame)
-        self.own[name] += 1
-        self.lines[f"{name}:{frame.f_lineno}"] += 1
-        self.modules[_module(frame)] += 1
-        self.total.update(_names(frame))
+        in_loop = _in_loop(frame)
+        self.functions[LOOP if in_loop else f"{_module(frame)}.{frame.f_code.co_qualname}"] += 1
+        self.modules[LOOP if in_loop else _module(frame)] += 1
 
     def write(self, path: Path) -> None:
         """Leave all counters as JSON."""
-        kinds = {"own": self.own, "total": self.total, "lines": self.lines, "modules": self.modules}
-        path.write_text(json.dumps({"number": self.number, **kinds}))
-
-
-def _names(frame: FrameType | None) -> set[str]:
-    names = set()
-    while frame is not None and _module(frame) not in _LOOP_MODULES:
-        names.add(_name(frame))
-        frame = frame.f_back
-    return names
+        path.write_text(json.dumps({"number": self.number, "functions": self.functions, "modules": self.modules}))
 
 
 def _in_loop(frame: FrameType) -> bool:
@@ -69,10 +52,6 @@ def _in_loop(frame: FrameType) -> bool:
 
 def _module(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "?"))
-
-
-def _name(frame: FrameType) -> str:
-    return f"{_module(frame)}.{frame.f_code.co_qualname}"
 
 
 def run(path: Path) -> None:
