@@ -49,10 +49,11 @@ class Collector:
 async def collecting(connections: Callable[[], int]) -> AsyncIterator[None]:
     """Have cycles looked for by us until the end; what is there at the beginning, such as modules, is never looked at.
 
+    Not even now: a look would hold the start up, for some thousand objects that it could free.
+
     Args:
         connections: how many are open now.
     """
-    gc.collect()
     gc.freeze()
     gc.disable()
     collector = Collector(connections)
