@@ -89,9 +89,12 @@ async def run(command: Sequence[str], *, log: Path, checkout: Path = ROOT) -> As
         log: the file that its standard error goes to.
         checkout: the directory that it runs in.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    foreign = ("AWS_", "PYTHONDONTWRITEBYTECODE")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     nowhere = str(log.with_suffix(".none"))
     files = {"AWS_CONFIG_FILE": nowhere, "AWS_SHARED_CREDENTIALS_FILE": nowhere}
+    # With byte code, as what is installed has it, also where the environment is one without.
+    files["PYTHONPYCACHEPREFIX"] = str(log.parent / "bytecode")
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
             *command, cwd=checkout, env={**environment, **KEYS, **files}, stdout=PIPE, stderr=errors

@@ -21,6 +21,14 @@ CONFIG: dict[str, Any] = {
     "endpoints": {"seed": {"instances": 1}},
 }
 
+LATE = {
+    "aiobotocore",  # with its session it would be a third more; the names of botocore's errors are known
+    "botocore.session",
+    "botocore.credentials",
+    "gateway.emulator",
+}
+"""What a service has no use for whose keys are in the environment, and whose SageMaker has an address in the config."""
+
 
 def serve(path: str) -> subprocess.CompletedProcess[str]:
     """The command, where it is expected to end by itself."""
@@ -128,6 +136,24 @@ async def test_nothing_is_printed_but_where_it_listens(tmp_path: Path) -> None:
     assert code == 0
     assert all(line.startswith("{") for line in errors.splitlines())
     assert "emulator-secret" not in errors
+
+
+async def test_it_loads_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    """Neither to start, nor to answer, nor to end: most of the time of a start goes into imports."""
+    path = write_yaml(tmp_path / "gateway.yaml", CONFIG)
+    async with (
+        running("serve", "--config", path, PYTHONPROFILEIMPORTTIME="1") as gateway,
+        aiohttp.ClientSession(gateway.url) as session,
+    ):
+        async with session.post("/endpoints/seed/invocations", data=b"{}") as response:
+            status = response.status
+        gateway.process.send_signal(signal.SIGTERM)
+        told = (await gateway.errors).decode()
+
+    loaded = {line.rpartition("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")}
+    assert status == 503  # nobody listens there
+    assert {"gateway.app", "aiohttp", "pydantic"} <= loaded
+    assert loaded & LATE == set()
 
 
 def test_a_bad_config_exits_2_without_a_traceback(tmp_path: Path) -> None:
