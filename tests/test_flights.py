@@ -15,7 +15,7 @@ from gateway.errors import QUEUE_FULL, Refusal
 from gateway.flights import Flights
 from gateway.models import Answer
 from tests.doubles import Clock
-from tests.raw import OK, Peer, raw_server
+from tests.raw import OK, Peer, raw_server, serve_held
 from tests.stand import REGION, MakeStand, StandSettings, in_front_of
 from tests.waiting import until
 
@@ -242,21 +242,14 @@ async def test_an_sdk_that_is_less_patient_than_the_model_runs_it_once(make_stan
 
 async def test_a_retry_joins_its_call_though_the_gateway_is_going_away() -> None:
     """Sent to another replica it would run the model twice. What is new here may go there."""
-    gate = asyncio.Semaphore(0)
-
-    async def serve(peer: Peer) -> None:
-        await peer.request()
-        await gate.acquire()
-        await peer.send(OK)
-
-    async with in_front_of(serve) as (gateway, server):
+    async with in_front_of(serve_held) as (gateway, server):
         first = asyncio.create_task(send(gateway))
         await until(lambda: len(server.requests) == 1)
         gateway.roster.drain()
         retry = asyncio.create_task(send(gateway))
         new = await send(gateway, invocation="two")
         await until(lambda: working(gateway) == 2 and not gateway.roster.readers)
-        gate.release()
+        server.gate.release()
 
         assert [await first, await retry] == [b"ok", b"ok"]
         assert b"leaving" in new or b"shutting down" in new, new
@@ -270,33 +263,17 @@ async def test_a_retry_joins_its_call_though_the_gateway_is_going_away() -> None
 )
 async def test_what_differs_is_another_call(other: dict[str, Any]) -> None:
     """Only the same id with the same headers and body is a retry."""
-    gate = asyncio.Semaphore(0)
-
-    async def serve(peer: Peer) -> None:
-        while True:
-            await peer.request()
-            await gate.acquire()
-            await peer.send(OK)
-
-    async with in_front_of(serve, instances=2) as (gateway, server):
+    async with in_front_of(serve_held, instances=2) as (gateway, server):
         calls = [asyncio.create_task(send(gateway)), asyncio.create_task(send(gateway, **other))]
         await until(lambda: len(server.requests) == 2)
-        gate.release()
-        gate.release()
+        server.gate.release()
+        server.gate.release()
         assert await asyncio.gather(*calls) == [b"ok", b"ok"]
 
 
 async def test_a_retry_regains_its_place_in_the_queue() -> None:
     """Its first attempt waited before another caller, and hung up: the retry goes before them."""
-    gate = asyncio.Semaphore(0)
-
-    async def serve(peer: Peer) -> None:
-        while True:
-            await peer.request()
-            await gate.acquire()
-            await peer.send(OK)
-
-    async with in_front_of(serve) as (gateway, server):
+    async with in_front_of(serve_held) as (gateway, server):
         limiter = gateway.limiters["raw"]
         running = asyncio.create_task(send(gateway, invocation="running", body=b"0"))
         await until(lambda: len(server.requests) == 1)
@@ -309,7 +286,7 @@ async def test_a_retry_regains_its_place_in_the_queue() -> None:
         retry = asyncio.create_task(send(gateway, invocation="retried", body=b"1"))
         await until(lambda: limiter.waiting == 2)
         for _ in range(3):
-            gate.release()
+            server.gate.release()
         await asyncio.gather(running, other, retry)
 
     assert [request.body for request in server.requests] == [b"0", b"1", b"2"]

@@ -16,23 +16,11 @@ from gateway.errors import BUFFER_FULL, Refusal
 from tests.faults.crowd import counted
 from tests.faults.far_end import CHUNKED, STREAMED, answers, chunk
 from tests.parts import part
-from tests.raw import OK, Peer, serve_ok
+from tests.raw import Peer, serve_held, serve_ok
 from tests.stand import MakeStand, Reply, StandSettings, in_front_of
 from tests.waiting import until
 
 PATIENCE = "X-Gateway-Queue-Timeout"
-
-
-def held_by(gate: asyncio.Semaphore) -> Any:
-    """A SageMaker that answers when it is let."""
-
-    async def serve(peer: Peer) -> None:
-        while True:
-            await peer.request()
-            await gate.acquire()
-            await peer.send(OK)
-
-    return serve
 
 
 async def call(gateway: Gateway, body: Any = b"{}", **headers: str) -> Reply:
@@ -80,8 +68,7 @@ async def test_a_slow_body_takes_no_more_than_has_come() -> None:
 
 async def test_refusals_hold_nothing() -> None:
     """A refused caller's body is gone with its request, also without the collector's help, and so is a retry's."""
-    gate = asyncio.Semaphore(0)
-    async with in_front_of(held_by(gate), queue={"max_waiting": 0}) as (gateway, server):
+    async with in_front_of(serve_held, queue={"max_waiting": 0}) as (gateway, server):
         running = asyncio.create_task(call(gateway))
         await until(lambda: len(server.requests) == 1)
         gc.collect()
@@ -95,7 +82,7 @@ async def test_refusals_hold_nothing() -> None:
         finally:
             tracemalloc.stop()
             gc.enable()
-        gate.release()
+        server.gate.release()
         await running
 
     assert held < 4_000_000
@@ -142,14 +129,13 @@ async def test_bodies_of_all_callers_together_are_bounded(*, chunked: bool) -> N
         for _ in range(10):
             yield bytes(10_000)
 
-    gate = asyncio.Semaphore(0)
     config = {"listen": {"port": 0, "max_buffered_bytes": 250_000}}
-    async with in_front_of(held_by(gate), config=config) as (gateway, server):
+    async with in_front_of(serve_held, config=config) as (gateway, server):
         calls = [asyncio.create_task(call(gateway, bytes(100_000))) for _ in range(2)]
         await until(lambda: len(server.requests) + gateway.limiters["raw"].waiting == 2)
         refused = await call(gateway, parts() if chunked else bytes(100_000))
         for _ in range(3):
-            gate.release()
+            server.gate.release()
         done = [reply.status for reply in await asyncio.gather(*calls)]
         again = await call(gateway, bytes(100_000))
         left, counts = gateway.limiters["raw"].statistics(), await counted(gateway.url)
@@ -186,14 +172,13 @@ async def test_who_would_wait_in_vain_is_refused_on_arrival(make_stand: MakeStan
 
 async def test_a_caller_may_wait_shorter_but_not_longer_than_the_config_says() -> None:
     """It names its own limit in seconds; what is no number is a mistake of its own, and loses nothing."""
-    gate = asyncio.Semaphore(0)
-    async with in_front_of(held_by(gate), queue={"timeout_seconds": 0.2}) as (gateway, server):
+    async with in_front_of(serve_held, queue={"timeout_seconds": 0.2}) as (gateway, server):
         running = asyncio.create_task(call(gateway))
         await until(lambda: len(server.requests) == 1)
         shorter = await call(gateway, X_Gateway_Queue_Timeout="0")
         longer = await asyncio.wait_for(call(gateway, X_Gateway_Queue_Timeout="60"), 5)
         wrong = [await call(gateway, X_Gateway_Queue_Timeout=value) for value in ("soon", "-1", "1e3", "nan", "")]
-        gate.release()
+        server.gate.release()
         assert (await running).status == 200
 
     assert (shorter.status, longer.status) == (429, 429)

@@ -14,7 +14,7 @@ from gateway.app import Gateway, open_gateway
 from gateway.config import Config
 from gateway.log import make_logger
 from tests.ports import free_port
-from tests.raw import OK, Peer, raw_server, serve_ok
+from tests.raw import OK, Peer, raw_server, serve_held, serve_ok
 from tests.stand import REGION, MakeStand, Reply, Stand, StandSettings
 from tests.waiting import until
 
@@ -182,23 +182,15 @@ async def test_who_waits_takes_the_permit_that_comes_free_first_in_order() -> No
 
 async def test_routes_that_share_an_endpoint_are_served_in_turn() -> None:
     """A flood on one route does not starve another: two who come after six of another route go 2nd and 4th."""
-    gate = asyncio.Semaphore(0)
-
-    async def serve(peer: Peer) -> None:
-        while True:
-            await peer.request()
-            await gate.acquire()
-            await peer.send(OK)
-
     routes = {"routes": {name: {"targets": [{"endpoint": "a"}]} for name in ("flood", "calm")}}
-    async with raw_server(serve) as server, between({"a": server.url}, routes) as (gateway, session):
+    async with raw_server(serve_held) as server, between({"a": server.url}, routes) as (gateway, session):
         names = ["flood"] * 7 + ["calm"] * 2
         calls = []
         for number, name in enumerate(names):
             calls.append(asyncio.create_task(call(gateway, session, name, b"%s" % name.encode())))
             await until(lambda number=number: gateway.limiters["a"].waiting == number)  # type: ignore[misc]
         for _ in names:
-            gate.release()
+            server.gate.release()
         await asyncio.gather(*calls)
 
     served = [request.body.decode() for request in server.requests]
@@ -370,17 +362,9 @@ async def test_waiters_move_on_when_their_target_is_ejected() -> None:
 
 async def test_a_flood_fills_its_own_queue_only() -> None:
     """Where a route is refused because its queue is full, another route at the same endpoint is not."""
-    gate = asyncio.Semaphore(0)
-
-    async def serve(peer: Peer) -> None:
-        while True:
-            await peer.request()
-            await gate.acquire()
-            await peer.send(OK)
-
     routes = {"routes": {name: {"targets": [{"endpoint": "a"}]} for name in ("flood", "calm")}}
     async with (
-        raw_server(serve) as server,
+        raw_server(serve_held) as server,
         between({"a": server.url}, routes, queue={"max_waiting": 3}) as (gateway, session),
     ):
         flood = [asyncio.create_task(call(gateway, session, "flood")) for _ in range(10)]
@@ -388,7 +372,7 @@ async def test_a_flood_fills_its_own_queue_only() -> None:
         calm = [asyncio.create_task(call(gateway, session, "calm")) for _ in range(3)]
         await until(lambda: gateway.limiters["a"].waiting == 6)
         for _ in range(7):
-            gate.release()
+            server.gate.release()
         replies = await asyncio.gather(*flood, *calm)
 
     assert Counter(reply.status for reply in replies[:10]) == {200: 4, 429: 6}
@@ -443,19 +427,11 @@ async def test_asynchronous_calls_leave_an_ejected_target_out() -> None:
 
 async def test_who_has_come_back_may_be_waited_for_at_once() -> None:
     """The connection of one call is enough: others queue behind it, though its answer takes long."""
-    gate = asyncio.Semaphore(0)
-
-    async def serve(peer: Peer) -> None:
-        while True:
-            await peer.request()
-            await gate.acquire()
-            await peer.send(OK)
-
     port = free_port()
     urls = {"a": f"http://127.0.0.1:{port}", "b": f"http://127.0.0.1:{free_port()}"}
     async with between(urls, route("a", "b")) as (gateway, session):
         down = [(await call(gateway, session)).status for _ in range(6)]
-        async with raw_server(serve, port=port) as server:
+        async with raw_server(serve_held, port=port) as server:
             calls = [asyncio.create_task(call(gateway, session))]
             while not server.requests:
                 if calls[0].done():  # it was dealt to the other, which is still down
@@ -464,7 +440,7 @@ async def test_who_has_come_back_may_be_waited_for_at_once() -> None:
             calls += [asyncio.create_task(call(gateway, session)) for _ in range(3)]
             await until(lambda: gateway.limiters["a"].waiting == 3)
             for _ in range(4):
-                gate.release()
+                server.gate.release()
             replies = await asyncio.gather(*calls)
 
     assert down == [503] * 6
