@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/ready
 BENCH_READY := .venv/bench-ready
 
-.PHONY: run demo test lint format bench soak faults lock clean
+.PHONY: run demo test lint format compiled bench soak faults lock clean
 
 run: $(READY)  ## a gateway in front of the local emulator
 	@$(BIN)/sagemaker-gateway emulate --config config/emulator.yaml --gateway config/local.yaml
@@ -24,6 +24,8 @@ lint: $(READY)  ## style and types
 format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+compiled: .venv-compiled/ready  ## .venv-compiled: the same source with its hot path compiled; needs a C compiler
 
 bench: $(BENCH_READY)  ## figures beside Envoy's and the SDK's, in the same run: table, plot, README; ten minutes
 	$(BIN)/python -m tests.bench
@@ -45,7 +47,7 @@ lock: $(READY)  ## the newest versions that setup.cfg allows
 		--constraint requirements-test.lock --output-file requirements-bench.lock
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-compiled build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): requirements-test.lock setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -56,4 +58,14 @@ $(READY): requirements-test.lock setup.cfg pyproject.toml
 
 $(BENCH_READY): requirements-bench.lock $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-bench.lock
+	@touch $@
+
+# Built from a copy: extensions beside the source would be imported in its place, also when it has changed.
+.venv-compiled/ready: requirements.lock setup.py setup.cfg $(shell find gateway -name '*.py') $(READY)
+	$(PYTHON) -m venv .venv-compiled
+	.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	set -e; copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; cp -r gateway setup.py setup.cfg pyproject.toml README.md "$$copy"; \
+		SAGEMAKER_GATEWAY_COMPILE=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation --wheel-dir "$$copy/wheel" "$$copy"; \
+		.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$$copy"/wheel/*.whl
 	@touch $@

@@ -11,7 +11,7 @@ from typing import Protocol
 from gateway.models import Statistics
 
 
-class PermitMisuseError(RuntimeError):
+class PermitMisuseError(Exception):
     """A permit was released twice, or used after its release: a bug of ours."""
 
 

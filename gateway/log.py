@@ -1,32 +1,18 @@
 """Structured logs on standard error: JSON for machines, colours for a terminal; one line per request."""
 
 import asyncio
-import json
 import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from json.encoder import encode_basestring_ascii as _quote
-from time import gmtime, strftime, time
 from typing import TextIO
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
-from gateway.memo import Memo
+from gateway.line import ENCODER, EVENT, Lines, failovers
 from gateway.models import Record
-
-REMEMBERED = 1024
-"""How many different texts between ids and times are remembered."""
-
-LONGEST_REMEMBERED = 1000
-
-_FIRST, _LAST = Record._fields.index("method"), Record._fields.index("upstream_error") + 1
-"""The fields of a record that say what was asked, by whom, and how it ended."""
-
-EVENT = "request_finished"
-"""What the line of a request says that has happened."""
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -117,12 +103,8 @@ class _JsonLines:
     tells_requests: bool
 
 
-# json.dumps with arguments makes an encoder for each line.
-_ENCODER = json.JSONEncoder(default=repr)
-
-
 def _encode(event: EventDict, **_options: object) -> str:
-    return _ENCODER.encode(event)
+    return ENCODER.encode(event)
 
 
 def _escape(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -162,7 +144,7 @@ def access_log(log: FilteringBoundLogger) -> Callable[[Record], None]:
     """The hook that writes one line per request. Times are in milliseconds; bodies and their headers never appear."""
     bound = log.bind()
     if isinstance(bound, _JsonLines):
-        return _JsonAccessLog(bound.lines).write if bound.tells_requests else _nothing
+        return Lines(bound.lines.write_later).write if bound.tells_requests else _nothing
     info = bound.info
 
     def write(record: Record) -> None:
@@ -170,7 +152,7 @@ def access_log(log: FilteringBoundLogger) -> Callable[[Record], None]:
         if record.joined:
             more["joined"] = True
         if record.failovers:
-            more["failovers"] = _failovers(record)
+            more["failovers"] = failovers(record)
         info(
             EVENT,
             request_id=record.request_id,
@@ -196,57 +178,8 @@ def access_log(log: FilteringBoundLogger) -> Callable[[Record], None]:
     return write
 
 
-class _JsonAccessLog:
-    """The same line as JSON, put together by hand: by way of events and processors it costs a tenth of a request.
-
-    Args:
-        lines: takes it.
-    """
-
-    def __init__(self, lines: _Stream) -> None:
-        self._write = lines.write_later
-        self._second = -1
-        self._stamp = ""  # of that second
-        # What stands between the ids and the times is often the same, and most of the line.
-        self._told = Memo(_tell, REMEMBERED, keeps=lambda _, told: len(told) <= LONGEST_REMEMBERED)
-
-    def write(self, record: Record) -> None:
-        now = time()
-        second = int(now)
-        if second != self._second:
-            self._second, self._stamp = second, strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
-        told = self._told[record[_FIRST:_LAST]]
-        more = self._more(record) if record.joined or record.failovers else ""
-        queue, upstream = record.queue, record.upstream
-        self._write(
-            f'{{"request_id": {_quote(record.request_id)}, "aws_request_id": {_text(record.aws_request_id)}, {told}'
-            f', "duration_ms": {record.duration * 1000:.3f}'
-            f', "queue_ms": {"null" if queue is None else f"{queue * 1000:.3f}"}'
-            f', "upstream_ms": {"null" if upstream is None else f"{upstream * 1000:.3f}"}'
-            f', "bytes_in": {record.bytes_in}, "bytes_out": {record.bytes_out}'
-            f', "orphaned": {"true" if record.orphaned else "false"}{more}'
-            f', "event": "{EVENT}", "level": "info", "timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z"}}\n'
-        )
-
-    def _more(self, record: Record) -> str:
-        joined = ', "joined": true' if record.joined else ""
-        return f'{joined}, "failovers": {_ENCODER.encode(_failovers(record))}' if record.failovers else joined
-
-
-def _tell(what: tuple[object, ...]) -> str:
-    return _ENCODER.encode(dict(zip(Record._fields[_FIRST:_LAST], what, strict=True)))[1:-1]
-
-
 def _nothing(_record: Record) -> None:
     """Requests are not told."""
-
-
-def _failovers(record: Record) -> list[str]:
-    return [f"{failover.endpoint}: {failover.reason}" for failover in record.failovers]
-
-
-def _text(value: str | None) -> str:
-    return "null" if value is None else _quote(value)
 
 
 def _milliseconds(seconds: float | None) -> float | None:

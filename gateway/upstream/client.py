@@ -5,8 +5,7 @@ left, and a client library costs several times as much (`make bench`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import random
 from time import perf_counter
@@ -18,7 +17,7 @@ from gateway.errors import BROKEN, TIMEOUT, UNREACHABLE, Refusal
 from gateway.models import Answer, Call
 from gateway.upstream.connection import Connection
 from gateway.upstream.deadlines import Deadlines
-from gateway.upstream.opening import Opener, Origin, default_context
+from gateway.upstream.opening import Opener, Origin
 from gateway.upstream.pool import Pool
 from gateway.upstream.reading import WireError
 
@@ -194,13 +193,3 @@ def _lost(error: WireError | TimeoutError, call: Call) -> Refusal:
         f"The connection to SageMaker broke before its answer was whole ({error}). "
         "The model may have run: the call was not sent again.",
     )
-
-
-@asynccontextmanager
-async def open_upstream(user_agent: str, retries: Retries) -> AsyncIterator[Upstream]:
-    """The process's client pool, closed at the end."""
-    upstream = Upstream(Opener(default_context()), user_agent, retries)
-    try:
-        yield upstream
-    finally:
-        await upstream.close()

@@ -141,8 +141,8 @@ class Reader:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
-        """Let go of llhttp, which holds its reader."""
-        del self._parser
+        """Let go of llhttp, which holds its reader, for one that tells nobody."""
+        self._parser = HttpResponseParser(None)
 
     def on_message_begin(self) -> None:
         """The first byte of an answer."""

@@ -1,0 +1,74 @@
+"""The line of a request as JSON, put together by hand."""
+
+import json
+from collections.abc import Callable
+from json.encoder import encode_basestring_ascii as _quote
+from time import gmtime, strftime, time
+
+from gateway.memo import Memo
+from gateway.models import Record
+
+REMEMBERED = 1024
+"""How many different texts between ids and times are remembered."""
+
+LONGEST_REMEMBERED = 1000
+
+_FIRST, _LAST = Record._fields.index("method"), Record._fields.index("upstream_error") + 1
+"""The fields of a record that say what was asked, by whom, and how it ended."""
+
+EVENT = "request_finished"
+"""What the line of a request says that has happened."""
+
+# json.dumps with arguments makes an encoder for each line.
+ENCODER = json.JSONEncoder(default=repr)
+
+
+class Lines:
+    """Writes it. By way of events and processors it costs a tenth of a request.
+
+    Args:
+        write: takes it.
+    """
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._second = -1
+        self._stamp = ""  # of that second
+        # What stands between the ids and the times is often the same, and most of the line.
+        self._told = Memo(_tell, REMEMBERED, keeps=lambda _, told: len(told) <= LONGEST_REMEMBERED)
+
+    def write(self, record: Record) -> None:
+        """Tell of one request."""
+        now = time()
+        second = int(now)
+        if second != self._second:
+            self._second, self._stamp = second, strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+        told = self._told[record[_FIRST:_LAST]]
+        more = self._more(record) if record.joined or record.failovers else ""
+        queue, upstream = record.queue, record.upstream
+        self._write(
+            f'{{"request_id": {_quote(record.request_id)}, "aws_request_id": {_text(record.aws_request_id)}, {told}'
+            f', "duration_ms": {record.duration * 1000:.3f}'
+            f', "queue_ms": {"null" if queue is None else f"{queue * 1000:.3f}"}'
+            f', "upstream_ms": {"null" if upstream is None else f"{upstream * 1000:.3f}"}'
+            f', "bytes_in": {record.bytes_in}, "bytes_out": {record.bytes_out}'
+            f', "orphaned": {"true" if record.orphaned else "false"}{more}'
+            f', "event": "{EVENT}", "level": "info", "timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z"}}\n'
+        )
+
+    def _more(self, record: Record) -> str:
+        joined = ', "joined": true' if record.joined else ""
+        return f'{joined}, "failovers": {ENCODER.encode(failovers(record))}' if record.failovers else joined
+
+
+def failovers(record: Record) -> list[str]:
+    """What a caller went on from, and why."""
+    return [f"{failover.endpoint}: {failover.reason}" for failover in record.failovers]
+
+
+def _tell(what: tuple[object, ...]) -> str:
+    return ENCODER.encode(dict(zip(Record._fields[_FIRST:_LAST], what, strict=True)))[1:-1]
+
+
+def _text(value: str | None) -> str:
+    return "null" if value is None else _quote(value)

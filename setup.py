@@ -1,0 +1,59 @@
+"""The hot path, compiled by mypyc where that is asked for; all that a plain install needs stands in setup.cfg.
+
+`SAGEMAKER_GATEWAY_COMPILE=1 pip install --no-build-isolation .` does it, with the extra `compile` and a C compiler;
+`make compiled` does the whole of it.
+"""
+
+import os
+
+from setuptools import setup
+
+HOT = (
+    "admission",
+    "asked",
+    "balance",
+    "body",
+    "budget",
+    "buffers",
+    "callers",
+    "dispatch",
+    "errors",
+    "flights",
+    "forecast",
+    "health",
+    "jitter",
+    "limiter",
+    "line",
+    "listener/limits",
+    "listener/newcomer",
+    "listener/server",
+    "listener/strict",
+    "metrics/recording",
+    "models",
+    "outcome",
+    "pace",
+    "proxy",
+    "reply",
+    "roster",
+    "router",
+    "sagemaker/eventstream",
+    "sagemaker/parts",
+    "sagemaker/protocol",
+    "sagemaker/signing",
+    "turn",
+    "upstream/client",
+    "upstream/connection",
+    "upstream/deadlines",
+    "upstream/opening",
+    "upstream/pool",
+    "upstream/reading",
+    "visit",
+)
+"""What every request runs through, and what of the rest is not told apart from it by mypyc."""
+
+if os.environ.get("SAGEMAKER_GATEWAY_COMPILE") == "1":
+    from mypyc.build import mypycify
+
+    setup(ext_modules=mypycify([f"gateway/{name}.py" for name in HOT], opt_level="3"))
+else:
+    setup()
