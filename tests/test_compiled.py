@@ -2,12 +2,9 @@
 
 import ast
 import asyncio
-import os
 import re
-import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import aiohttp
@@ -16,12 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests import test_promises
 from tests.cli import test_serve
+from tests.compiled import ROOT, unpack
 from tests.processes import Command, running_pair
 from tests.test_promises import fleet, fleet_with
-
-ROOT = Path(__file__).parent.parent
-SOURCE = ("gateway", "setup.py", "setup.cfg", "pyproject.toml", "README.md")
-BUILD_SECONDS = 900.0
 
 ASK = "import importlib, sys; [print(importlib.import_module(name).__file__) for name in sys.argv[1:]]"
 """Prints where modules are."""
@@ -40,27 +34,8 @@ test_a_second_signal_forces = test_serve.test_a_second_signal_forces
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the compiled package is: a wheel, made of a copy, so that no extension lies beside the source."""
-    compiler = os.environ.get("CC", "cc").split()[0]
-    if shutil.which(compiler) is None:
-        pytest.fail(f"The compiled gateway cannot be built: no C compiler ({compiler}). Install one, or set CC.")
-    source, place = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("compiled")
-    subprocess.run(["cp", "-r", *(str(ROOT / name) for name in SOURCE), str(source)], check=True)
-    command = [sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
-    built = subprocess.run(
-        [*command, "--wheel-dir", str(place), str(source)],
-        env=os.environ | {"SAGEMAKER_GATEWAY_COMPILE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=BUILD_SECONDS,
-    )
-    if built.returncode:
-        pytest.fail(f"The compiled gateway was not built:\n{built.stdout[-4000:]}\n{built.stderr[-4000:]}")
-    (wheel,) = place.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(place)
-    return place
+    """Where the compiled package is."""
+    return unpack(tmp_path_factory.mktemp("compiled"))
 
 
 @pytest.fixture(autouse=True)

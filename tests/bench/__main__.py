@@ -15,7 +15,7 @@ from . import latency, limit, limiter, queueing, report, scale, streaming, whole
 from .figures import Result
 from .plot import draw
 from .profiling import profile
-from .systems import ARTICLE, ENVOY, GATEWAY, POOLED, POOLED_UVLOOP, Stand, stand
+from .systems import ARTICLE, COMPILED, ENVOY, GATEWAY, POOLED, POOLED_UVLOOP, Stand, stand
 
 PROCESSES = ("gateway", "latency", "streams")
 """The parts for which all systems run."""
@@ -31,6 +31,7 @@ class Size:
     """How long everything takes.
 
     Attributes:
+        systems: who is compared; the look has no time to compile.
         cells: bodies and connections of whole requests.
         crowds: how large the crowds are.
         rounds: rounds that count.
@@ -44,6 +45,7 @@ class Size:
         profiled: requests under the profiler.
     """
 
+    systems: tuple[str, ...]
     cells: tuple[whole.Cell, ...]
     crowds: scale.Numbers
     rounds: int
@@ -58,6 +60,7 @@ class Size:
 
 
 FULL = Size(
+    systems=(GATEWAY, COMPILED, ENVOY, POOLED, POOLED_UVLOOP, ARTICLE),
     cells=whole.CELLS,
     crowds=scale.FULL,
     rounds=9,
@@ -71,6 +74,7 @@ FULL = Size(
     profiled=20_000,
 )
 SHORT = Size(
+    systems=(GATEWAY, ENVOY, POOLED, POOLED_UVLOOP, ARTICLE),
     cells=whole.JUDGED,
     crowds=scale.SHORT,
     rounds=1,
@@ -126,7 +130,7 @@ async def _run(
 
 async def _results(directory: Path, parts: tuple[str, ...], size: Size, beside: Path | None) -> AsyncIterator[Result]:
     if set(parts) & set(PROCESSES):
-        async with stand(directory, (GATEWAY, ENVOY, POOLED, POOLED_UVLOOP, ARTICLE), beside=beside) as systems:
+        async with stand(directory, size.systems, beside=beside) as systems:
             async for result in _of_processes(systems, parts, size):
                 yield result
     if "profile" in parts:

@@ -1,11 +1,14 @@
 """The systems that are compared, each a process with the same upstream behind it."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.compiled import unpack
 
 from .envoy import serving_envoy
 from .parts import OPERATION
@@ -18,7 +21,7 @@ STREAM_PATH = f"/endpoints/{ENDPOINT}{OPERATION.decode()}"
 INSTANCES = 512
 """More than there are connections, so that nobody ever waits."""
 
-GATEWAY, BESIDE, ENVOY = "gateway", "gateway beside", "Envoy"
+GATEWAY, BESIDE, COMPILED, ENVOY = "gateway", "gateway beside", "gateway, compiled", "Envoy"
 POOLED, POOLED_UVLOOP, ARTICLE = "aiobotocore", "aiobotocore on uvloop", "the article's app"
 DIRECT = "upstream itself"
 DIRECT_PATH = f"{UNSIGNED}/{ENDPOINT}"
@@ -58,6 +61,11 @@ async def stand(
         for name in names:
             if name == GATEWAY:
                 serving_it = serving_gateway(directory / "gateway", url, checkout=checkout)
+            elif name == COMPILED:
+                place = directory / "compiled"
+                place.mkdir()
+                package = await asyncio.to_thread(unpack, place)
+                serving_it = serving_gateway(directory / "gateway-compiled", url, checkout=package)
             elif name == ENVOY:
                 serving_it = serving_envoy(directory / "envoy", upstream.port, running=INSTANCES, waiting=INSTANCES)
             else:
