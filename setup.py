@@ -47,7 +47,7 @@ HOT = (
     "upstream/reading",
     "visit",
 )
-"""What every request runs through. Left out is what stands on classes of aiohttp, since its messages are typed as tuples
+"""What every request runs through. Left out is what stands on classes of aiohttp, whose messages are typed as tuples
 and are none; and `endpoint`, which is referred to weakly."""
 
 if os.environ.get("SAGEMAKER_GATEWAY_COMPILE") == "1":
