@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/ready
 BENCH_READY := .venv/bench-ready
 
-.PHONY: run demo test lint format compiled bench soak faults lock clean
+.PHONY: run demo test test-compiled lint format compiled bench soak faults lock clean
 
 run: $(READY)  ## a gateway in front of the local emulator
 	@$(BIN)/sagemaker-gateway emulate --config config/emulator.yaml --gateway config/local.yaml
@@ -15,6 +15,9 @@ demo: $(READY)  ## the seed experiment, measured
 
 test: $(READY)  ## every promise
 	$(BIN)/python -m pytest
+
+test-compiled: $(READY)  ## the promises of the compiled gateway; needs a C compiler
+	$(BIN)/python -m pytest tests/compiled/promises.py
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check

@@ -11,6 +11,8 @@ import click
 import uvloop
 from rich.console import Console
 
+from tests.compiled.build import has_compiler
+
 from . import latency, limit, limiter, queueing, report, scale, streaming, whole
 from .figures import Result
 from .plot import draw
@@ -31,7 +33,7 @@ class Size:
     """How long everything takes.
 
     Attributes:
-        systems: who is compared; the look has no time to compile.
+        systems: who is compared; the look has no time to compile, and without a C compiler nobody has.
         cells: bodies and connections of whole requests.
         crowds: how large the crowds are.
         rounds: rounds that count.
@@ -130,7 +132,8 @@ async def _run(
 
 async def _results(directory: Path, parts: tuple[str, ...], size: Size, beside: Path | None) -> AsyncIterator[Result]:
     if set(parts) & set(PROCESSES):
-        async with stand(directory, size.systems, beside=beside) as systems:
+        names = [name for name in size.systems if name != COMPILED or has_compiler()]
+        async with stand(directory, names, beside=beside) as systems:
             async for result in _of_processes(systems, parts, size):
                 yield result
     if "profile" in parts:

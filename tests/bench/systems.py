@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.compiled import unpack
+from tests.compiled.build import unpack
 
 from .envoy import serving_envoy
 from .parts import OPERATION

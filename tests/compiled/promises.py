@@ -1,4 +1,4 @@
-"""The compiled gateway: built once from the source as it is, run as real processes, and held to the same promises."""
+"""The promises of the compiled gateway: built once from the source as it is, and run as real processes."""
 
 import ast
 import asyncio
@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests import test_promises
 from tests.cli import test_serve
-from tests.compiled import ROOT, unpack
+from tests.compiled.build import ROOT, unpack
 from tests.processes import Command, running_pair
 from tests.test_promises import fleet, fleet_with
 

@@ -7,7 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 SOURCE = ("gateway", "setup.py", "setup.cfg", "pyproject.toml", "README.md")
 BUILD_SECONDS = 900.0
 """It takes some 80 s of CPU."""
@@ -15,6 +15,11 @@ BUILD_SECONDS = 900.0
 
 class BuildError(Exception):
     """It could not be built; the message says why."""
+
+
+def has_compiler() -> bool:
+    """Whether there is a C compiler: $CC, or cc."""
+    return shutil.which(os.environ.get("CC", "cc").split()[0]) is not None
 
 
 def unpack(place: Path) -> Path:
@@ -28,9 +33,8 @@ def unpack(place: Path) -> Path:
     Raises:
         BuildError: there is no C compiler, or the source cannot be compiled.
     """
-    compiler = os.environ.get("CC", "cc").split()[0]
-    if shutil.which(compiler) is None:
-        raise BuildError(f"The compiled gateway cannot be built: no C compiler ({compiler}). Install one, or set CC.")
+    if not has_compiler():
+        raise BuildError("The compiled gateway cannot be built: no C compiler. Install one, or set CC.")
     source, package = place / "source", place / "package"
     source.mkdir()
     subprocess.run(["cp", "-r", *(str(ROOT / name) for name in SOURCE), str(source)], check=True)
