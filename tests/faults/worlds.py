@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway import reply
-from gateway.upstream import client
+from gateway.upstream import lifetime
 
 NAME = "models.test"
 """A host name that only our name service knows."""
@@ -60,7 +60,7 @@ def contexts() -> Contexts:
 def trusting_us() -> Iterator[None]:
     """The gateway's connections trust our certificate."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client, "default_context", lambda: contexts().client)
+        patch.setattr(lifetime, "default_context", lambda: contexts().client)
         yield
 
 
