@@ -27,6 +27,7 @@ HOT = (
     "outcome",
     "pace",
     "proxy",
+    "records",
     "reply",
     "router",
     "sagemaker/protocol",

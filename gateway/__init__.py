@@ -28,6 +28,7 @@ The map, in the order in which a request meets the rooms; `proxy` is the story, 
 * `outcome`: what became of a call: whether a model may have seen it, and what its caller gets
 * `upstream`: the client pool: a signed call in, an answer out; `budget`: how often it may try again
 * `reply`: how an answer goes back to its caller, whole or in parts
+* `records`: has metrics and log told of requests that are over, in batches
 * `metrics`, `log`: look on from the side; `line`: what is logged of a request; `views`: what they see of the endpoints
 * `admin`: livez, readyz, metrics, status, reload
 

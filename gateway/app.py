@@ -1,11 +1,10 @@
 """Introduces the parts to each other, opens and closes them in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
 
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from structlog.typing import FilteringBoundLogger
@@ -26,6 +25,7 @@ from gateway.metrics import Exposition, Metrics
 from gateway.models import Record, Reloaded
 from gateway.parting import Parting
 from gateway.proxy import Proxy
+from gateway.records import Records
 from gateway.reload import Reloader
 from gateway.roster import Roster
 from gateway.router import Router
@@ -34,12 +34,10 @@ from gateway.sagemaker.protocol import ERROR_CODES, INVOKE_ENDPOINT, OPERATIONS
 from gateway.tls import TlsError
 from gateway.upstream import Upstream, open_upstream
 from gateway.views import descriptions, readings, statistics
+from gateway.visit import report
 
 LAST_SECONDS = 2.0
 """How long what was cut off may take to tell its callers, before connections are closed."""
-
-Hooks: TypeAlias = tuple[Callable[[Record], None], ...]
-"""Who is told of each request once it is over."""
 
 
 class StartError(Exception):
@@ -151,8 +149,8 @@ async def open_gateway(
     ):
         endpoints = assembly.endpoints
         metrics = _metrics(endpoints)
-        hooks: Hooks = (metrics, access_log(log))
-        proxy = _proxy(config, endpoints, upstream, hooks=hooks, roster=roster, access=access)
+        records = Records((metrics.count, access_log(log)), report)
+        proxy = _proxy(config, endpoints, upstream, tell=records.add, roster=roster, access=access)
 
         def show(shown: Mapping[str, Endpoint]) -> None:
             metrics.replace(statistics(shown), readings(shown))
@@ -171,7 +169,7 @@ async def open_gateway(
             version=__version__,
             reload=reloader.reload if _is_for_operators(config) else None,
         )
-        async with _open_listening(config, access, hooks, proxy, admin) as listening:
+        async with _open_listening(config, access, records.add, proxy, admin) as listening:
             metrics.watch(listening.connections)
             try:
                 yield Gateway(listening, roster, access, assembly, reloader, log, readiness)
@@ -184,7 +182,7 @@ def _proxy(
     endpoints: Mapping[str, Endpoint],
     upstream: Upstream,
     *,
-    hooks: Iterable[Callable[[Record], None]],
+    tell: Callable[[Record], None],
     roster: Roster,
     access: Access,
 ) -> Proxy:
@@ -193,7 +191,7 @@ def _proxy(
         router=_router(config),
         endpoints=endpoints,
         upstream=upstream,
-        hooks=hooks,
+        tell=tell,
         body_seconds=listen.body_timeout_seconds,
         roster=roster,
         join_retries=listen.join_retries,
@@ -256,11 +254,11 @@ async def _open_assembly(config: Config, log: FilteringBoundLogger) -> AsyncIter
 
 @asynccontextmanager
 async def _open_listening(
-    config: Config, access: Access, hooks: Hooks, proxy: Proxy, admin: Admin
+    config: Config, access: Access, tell: Callable[[Record], None], proxy: Proxy, admin: Admin
 ) -> AsyncIterator[Listening]:
     """The listeners, or why there cannot be any."""
     async with AsyncExitStack() as stack:
-        opening = open_listening(config, proxy, admin, context=access.context, hooks=hooks, last_seconds=LAST_SECONDS)
+        opening = open_listening(config, proxy, admin, context=access.context, tell=tell, last_seconds=LAST_SECONDS)
         try:
             listening = await stack.enter_async_context(opening)
         except AddressError as error:

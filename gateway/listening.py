@@ -1,6 +1,6 @@
 """Opens the listeners: that of callers, and that of operators where they have an address of their own."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ssl import SSLContext
@@ -59,7 +59,7 @@ async def open_listening(
     admin: Admin,
     *,
     context: SSLContext | None,
-    hooks: Iterable[Callable[[Record], None]],
+    tell: Callable[[Record], None],
     last_seconds: float,
 ) -> AsyncIterator[Listening]:
     """Listeners that are closed at the end.
@@ -69,7 +69,7 @@ async def open_listening(
         proxy: serves callers.
         admin: serves operators; also callers, where these have no address of their own.
         context: the certificate for callers, for HTTPS.
-        hooks: who is told of requests that are refused before anybody serves them.
+        tell: is told of requests that are refused before anybody serves them.
         last_seconds: how long open requests may take at the end.
 
     Raises:
@@ -83,7 +83,7 @@ async def open_listening(
                 host=door.host,
                 port=door.port,
                 context=door.context,
-                hooks=hooks,
+                tell=tell,
                 limits=limits_of(config.listen),
                 last_seconds=last_seconds,
             )

@@ -1,9 +1,8 @@
 """Structured logs on standard error: JSON for machines, colours for a terminal; one line per request."""
 
-import asyncio
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TextIO
 
@@ -22,32 +21,10 @@ class _Stream:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._later: list[str] = []
 
     def write(self, text: str) -> None:
-        if self._later:
-            text = self._take() + text
         with suppress(OSError, ValueError):
             self._stream.write(text)
-
-    def write_later(self, text: str) -> None:
-        """Write it before anything else, or in the next turn of the event loop, with all that comes until then."""
-        self._later.append(text)
-        if len(self._later) > 1:
-            return
-        try:
-            asyncio.get_running_loop().call_soon(self._catch_up)
-        except RuntimeError:  # there is no loop to wait for
-            self._catch_up()
-
-    def _take(self) -> str:
-        later, self._later = self._later, []
-        return "".join(later)
-
-    def _catch_up(self) -> None:
-        if self._later:
-            self.write("")
-            self.flush()
 
     def flush(self) -> None:
         with suppress(OSError, ValueError):
@@ -140,14 +117,14 @@ def adopt_libraries(log: FilteringBoundLogger) -> None:
         logging.getLogger(f"{library}.credentials").setLevel(logging.CRITICAL)
 
 
-def access_log(log: FilteringBoundLogger) -> Callable[[Record], None]:
+def access_log(log: FilteringBoundLogger) -> Callable[[Sequence[Record]], None]:
     """The hook that writes one line per request. Times are in milliseconds; bodies and their headers never appear."""
     bound = log.bind()
     if isinstance(bound, _JsonLines):
-        return Lines(bound.lines.write_later).write if bound.tells_requests else _nothing
+        return Lines(bound.lines).write if bound.tells_requests else _nothing
     info = bound.info
 
-    def write(record: Record) -> None:
+    def tell(record: Record) -> None:
         more: dict[str, object] = {}
         if record.joined:
             more["joined"] = True
@@ -175,10 +152,14 @@ def access_log(log: FilteringBoundLogger) -> Callable[[Record], None]:
             **more,
         )
 
+    def write(records: Sequence[Record]) -> None:
+        for record in records:
+            tell(record)
+
     return write
 
 
-def _nothing(_record: Record) -> None:
+def _nothing(_records: Sequence[Record]) -> None:
     """Requests are not told."""
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -46,7 +46,7 @@ class Proxy:
         router: which endpoints a request means.
         endpoints: the endpoints, by name.
         upstream: who sends calls.
-        hooks: who is told of each request once it is over.
+        tell: is told of each request once it is over.
         body_seconds: how long a caller may take to send a body.
         roster: who is here.
         join_retries: whether the retries of an SDK join its first attempt.
@@ -60,7 +60,7 @@ class Proxy:
         router: Router,
         endpoints: Mapping[str, Endpoint],
         upstream: Upstream,
-        hooks: Iterable[Callable[[Record], None]],
+        tell: Callable[[Record], None],
         body_seconds: float,
         roster: Roster,
         join_retries: bool,
@@ -74,7 +74,7 @@ class Proxy:
         self._balances: dict[str, Balance] = defaultdict(Balance)
         self.replace(router, endpoints)
         self._dispatcher = Dispatcher(upstream, report)
-        self._hooks = tuple(hooks)
+        self._tell = tell
         self._body_seconds = body_seconds
         self._roster = roster
 
@@ -256,11 +256,11 @@ class Proxy:
         return head
 
     def _end(self, visit: Visit, status: int, answer: Answer | None) -> None:
-        """The request is over: tell the hooks, and give back what it had."""
+        """The request is over: have it told, and give back what it had."""
         if visit.flight is not None and status != CALLER_GONE:
             self._flights.delivered(visit.flight)
         try:
-            visit.tell(self._hooks, status, answer)
+            self._tell(visit.record(status, answer))
         finally:
             if visit.memory is not None:
                 visit.memory.release()

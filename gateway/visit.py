@@ -3,7 +3,7 @@
 import asyncio
 import random
 import re
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol, Self
@@ -103,37 +103,28 @@ class Visit:
         """The record of this request, which ended with the status; the answer is the one that was there to send."""
         request = self.request
         path = request.rel_url.raw_path
-        return Record(
-            request_id=self.request_id,
-            aws_request_id=self.aws_request_id,
-            method=request.method,
-            path=path if path.isascii() else path.encode("ascii", "backslashreplace").decode(),
-            remote=request.remote,
-            endpoint=self.endpoint,
-            operation=self.operation,
-            status=status,
-            reason=self.reason,
-            upstream_error=self.upstream_error,
-            duration=perf_counter() - self.started,
-            queue=self.queue,
-            first_byte=answer.first_byte if answer else None,
-            upstream=self.upstream,
-            bytes_in=self.bytes_in,
-            bytes_out=self._bytes_out(status, answer),
-            orphaned=self.orphaned,
-            failovers=self.failovers,
-            joined=self.joined,
-            caller=self.caller,
+        return Record(  # by position: by name it takes twice as long
+            self.request_id,
+            self.aws_request_id,
+            request.method,
+            path if path.isascii() else path.encode("ascii", "backslashreplace").decode(),
+            request.remote,
+            self.caller,
+            self.endpoint,
+            self.operation,
+            status,
+            self.reason,
+            self.upstream_error,
+            perf_counter() - self.started,
+            self.queue,
+            answer.first_byte if answer else None,
+            self.upstream,
+            self.bytes_in,
+            self._bytes_out(status, answer),
+            self.orphaned,
+            self.failovers,
+            self.joined,
         )
-
-    def tell(self, hooks: Iterable[Callable[[Record], None]], status: int, answer: Answer | None) -> None:
-        """Tell the hooks of its end. One that fails must not cost the caller an answer, nor the others the record."""
-        record = self.record(status, answer)
-        for hook in hooks:
-            try:
-                hook(record)
-            except Exception as error:  # noqa: BLE001
-                report("a hook failed", error)
 
     def _bytes_out(self, status: int, answer: Answer | None) -> int:
         if self.bytes_out is not None:

@@ -228,6 +228,6 @@ async def listening(
     handler: Any = greet, *, records: list[Record] | None = None, **limits: Any
 ) -> AsyncIterator[Listener]:
     """A listener on a free port, with some limits of its own."""
-    hooks = () if records is None else (records.append,)
-    async with open_listener(handler, host="127.0.0.1", port=0, hooks=hooks, limits=Limits(**limits)) as listener:
+    told = [] if records is None else records
+    async with open_listener(handler, host="127.0.0.1", port=0, tell=told.append, limits=Limits(**limits)) as listener:
         yield listener

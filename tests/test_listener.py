@@ -3,15 +3,14 @@
 import asyncio
 import logging
 from contextlib import AsyncExitStack, suppress
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from aiohttp import web
 
-from gateway.listener import open_listener
 from gateway.listener.limits import Crowd
 from gateway.models import Connections, Record
-from tests.doorstep import CALL, GET, LIVEZ, SERVED, Gate, connected, greet, listening, open_doorstep
+from tests.doorstep import CALL, GET, LIVEZ, SERVED, Gate, connected, listening, open_doorstep
 from tests.waiting import until
 
 PATIENT = 60.0
@@ -203,24 +202,6 @@ async def test_what_cannot_be_read_is_recorded_once() -> None:
     assert (record.method, record.path, record.endpoint, record.remote) == ("-", "-", None, "127.0.0.1")
     assert answer.headers["x-request-id"] == record.request_id
     assert b"SECRET" not in answer.body
-
-
-async def test_a_hook_that_fails_costs_no_answer() -> None:
-    """The caller is refused as ever, and the loop is told."""
-    told: list[dict[str, Any]] = []
-
-    def fail(_: Record) -> None:
-        raise RuntimeError("a bug")
-
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
-    async with (
-        open_listener(greet, host="127.0.0.1", port=0, hooks=(fail,)) as listener,
-        connected(listener.url) as caller,
-    ):
-        await caller.send(b"?\r\n\r\n")
-        status = (await caller.answer()).status
-
-    assert (status, [str(context["exception"]) for context in told]) == (400, ["a bug"])
 
 
 async def test_a_handler_that_fails_is_a_500_of_ours(caplog: pytest.LogCaptureFixture) -> None:

@@ -326,7 +326,7 @@ def test_one_request_counts_where_it_belongs_and_nowhere_else(record: Record, ex
     """Counts and sums of exactly these series rise."""
     metrics = make()
     before = samples(metrics)
-    metrics(record)
+    metrics.count([record])
     assert changes(before, samples(metrics)) == expected
 
 
@@ -334,7 +334,7 @@ def test_one_request_counts_where_it_belongs_and_nowhere_else(record: Record, ex
 def test_a_duration_falls_into_its_bucket(seconds: float) -> None:
     """A bucket's bound belongs to it; buckets are the promised ones, which reach past the 60 s of SageMaker."""
     metrics = make()
-    metrics(RECORD._replace(duration=seconds))
+    metrics.count([RECORD._replace(duration=seconds)])
     found = samples(metrics)
     counts = {
         float(dict(labels)["le"]): value
@@ -351,7 +351,7 @@ def test_whatever_is_recorded_adds_up_and_adds_no_series(records: list[Record]) 
     metrics = make()
     before = samples(metrics)
     for record in records:
-        metrics(record)
+        metrics.count([record])
     after = samples(metrics)
     assert set(after) == set(before)
     totals: Counter[str] = Counter()
@@ -376,13 +376,13 @@ def test_endpoints_come_and_go_with_all_of_their_series() -> None:
     """What comes has all series at once, and what goes leaves none, also where a late request still ends."""
     metrics = make()
     before = set(samples(metrics))
-    metrics(RECORD)
+    metrics.count([RECORD])
     kept, gone = "bert", RECORD.endpoint
     assert {*ENDPOINTS} == {kept, gone}
 
     metrics.replace(*quiet((kept, "yolo")))
-    metrics(RECORD._replace(failovers=(Failover("resnet", Unseen.THROTTLED, ERRORS[0]),)))
-    metrics(RECORD._replace(endpoint=kept, failovers=(Failover("resnet", Unseen.THROTTLED, ERRORS[0]),)))
+    metrics.count([RECORD._replace(failovers=(Failover("resnet", Unseen.THROTTLED, ERRORS[0]),))])
+    metrics.count([RECORD._replace(endpoint=kept, failovers=(Failover("resnet", Unseen.THROTTLED, ERRORS[0]),))])
 
     named = {
         (name, frozenset((k, "resnet" if v == "yolo" else v) for k, v in labels)) for name, labels in samples(metrics)
@@ -396,6 +396,6 @@ def test_endpoints_come_and_go_with_all_of_their_series() -> None:
 def test_two_gateways_in_one_process_do_not_share_counts() -> None:
     """The registry is its own, not the process's."""
     first, second = make(), make()
-    first(RECORD)
+    first.count([RECORD])
     key = ("requests_total", frozenset({("endpoint", "resnet"), ("operation", "InvokeEndpoint"), ("code", "200")}))
     assert (samples(first)[key], samples(second)[key]) == (1, 0)

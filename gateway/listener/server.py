@@ -1,7 +1,7 @@
 """The listener: connections in, requests that can be relied on out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ssl import SSLContext
 from typing import Any, TypeAlias
@@ -30,14 +30,14 @@ class Listener(web.Server):
 
     Args:
         handler: answers requests.
-        hooks: who is told of those that were refused here.
+        tell: is told of those that were refused here.
         limits: the bounds.
     """
 
-    def __init__(self, handler: Handler, *, hooks: Iterable[Callable[[Record], None]], limits: Limits) -> None:
+    def __init__(self, handler: Handler, *, tell: Callable[[Record], None], limits: Limits) -> None:
         super().__init__(self._handle)  # type: ignore[arg-type] # `Serving` knows what has been sent
         self._answer = handler
-        self._hooks = tuple(hooks)
+        self._tell = tell
         self._crowd = Crowd(limits.connections)
         self._doorman = Doorman(self._loop)
         self._limits = limits
@@ -84,7 +84,7 @@ class Listener(web.Server):
         """The answer, which is the last one on its connection. It is recorded like any other."""
         visit = Visit.begin(request)
         answer = visit.refuse(refusal)
-        visit.tell(self._hooks, answer.status, answer)
+        self._tell(visit.record(answer.status, answer))
         headers = CIMultiDict(answer.headers)
         headers["Server"] = PROXY_NAME
         headers.update(visit.marks(answer))
@@ -100,7 +100,7 @@ async def open_listener(
     host: str,
     port: int,
     context: SSLContext | None = None,
-    hooks: Iterable[Callable[[Record], None]] = (),
+    tell: Callable[[Record], None],
     limits: Limits = Limits(),  # noqa: B008 - it is frozen
     last_seconds: float = 2.0,
 ) -> AsyncIterator[Listener]:
@@ -111,14 +111,14 @@ async def open_listener(
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         context: the certificate, for HTTPS.
-        hooks: who is told of requests that were refused here.
+        tell: is told of requests that were refused here.
         limits: the bounds.
         last_seconds: how long open requests may take at the end.
 
     Raises:
         OSError: the address cannot be listened on.
     """
-    listener = Listener(handler, hooks=hooks, limits=limits)
+    listener = Listener(handler, tell=tell, limits=limits)
     runner = web.ServerRunner(listener, shutdown_timeout=last_seconds)
     await runner.setup()
     server = None

@@ -60,10 +60,14 @@ class Metrics:
         """From now on show what becomes of these listeners' connections, by listener."""
         self._connections = connections
 
-    def __call__(self, record: Record) -> None:
-        """Count one request."""
+    def count(self, records: Iterable[Record]) -> None:
+        """Count requests."""
+        for record in records:
+            self._count(record)
+
+    def _count(self, record: Record) -> None:
         for failover in record.failovers:
-            self._count(failover)
+            self._count_failover(failover)
         if record.endpoint is None:
             at, counts = self._unknown_layout, self._unknown
         elif record.endpoint in self._counts:
@@ -106,7 +110,7 @@ class Metrics:
             now = {row: by_endpoint[endpoint]() for row, by_endpoint in readings.items()}
             yield Seen(endpoint, layout, tuple(counts), statistics[endpoint](), now)
 
-    def _count(self, failover: Failover) -> None:
+    def _count_failover(self, failover: Failover) -> None:
         counts = self._counts.get(failover.endpoint)
         if counts is not None:
             counts[self._layout.failovers[failover.reason]] += 1

@@ -264,4 +264,7 @@ def _json(answer: Answer) -> Mapping[str, object]:
 
 
 def _header(answer: Answer, name: str) -> str:
-    return next((value for key, value in answer.headers if key.lower() == name), "")
+    for key, value in answer.headers:
+        if key.lower() == name:
+            return value
+    return ""
