@@ -24,6 +24,7 @@ HOT = (
     "listener/strict",
     "metrics/recording",
     "models",
+    "outbox",
     "outcome",
     "pace",
     "proxy",

@@ -137,7 +137,7 @@ class Dispatcher:
         """SageMaker's answer; where it does not take the keys, that to one more try with others."""
         credentials = attempt.endpoint.credentials
         keys, started = credentials.current(), perf_counter()
-        answer = await self._send(_sign(attempt, order, keys), attempt, visit)
+        answer = await self._send(_sign(attempt, order, keys, visit), attempt, visit)
         if not protocol.keys_refused(answer):
             return answer
         try:
@@ -146,7 +146,7 @@ class Dispatcher:
             raise leaving() from None  # cut off, and no model has seen it
         if visit.orphaned:
             raise keyless()  # nobody is there to want another, and no model has seen this one
-        answer = await self._send(_sign(attempt, order, keys, perf_counter() - started), attempt, visit)
+        answer = await self._send(_sign(attempt, order, keys, visit, perf_counter() - started), attempt, visit)
         if protocol.keys_refused(answer):
             credentials.reject(keys)
             raise keyless()
@@ -191,7 +191,7 @@ def _give_back(permit: Permit | None, cooldown_seconds: float) -> None:
         permit.release()
 
 
-def _sign(attempt: Attempt, order: Order, keys: Credentials, spent: float = 0.0) -> Call:
+def _sign(attempt: Attempt, order: Order, keys: Credentials, visit: Visit, spent: float = 0.0) -> Call:
     settings, operation = attempt.endpoint.settings, order.match.operation
     door = attempt.endpoint.doors[operation.name]
     headers = order.asked.headers
@@ -207,4 +207,5 @@ def _sign(attempt: Attempt, order: Order, keys: Credentials, spent: float = 0.0)
         connect_attempts=attempt.connect_attempts,
         connect_seconds=attempt.connect_seconds,
         timeout_seconds=seconds - spent,
+        urgent=bool(visit.queue),  # whoever waited for a permit has an instance wait
     )

@@ -59,6 +59,7 @@ class Call(NamedTuple):
         connect_attempts: how often a connection is tried for.
         connect_seconds: how long one attempt to connect may take.
         timeout_seconds: how long the whole call may take.
+        urgent: whether an instance idles until it is sent; else it may go out together with others.
     """
 
     url: str
@@ -69,6 +70,7 @@ class Call(NamedTuple):
     connect_attempts: int
     connect_seconds: float
     timeout_seconds: float
+    urgent: bool = True
 
 
 class Answer(NamedTuple):

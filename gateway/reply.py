@@ -11,7 +11,8 @@ from multidict import CIMultiDict
 
 from gateway.errors import PROXY_NAME, Refusal, stopped
 from gateway.models import Answer
-from gateway.request import Sent
+from gateway.outbox import SMALL_BYTES
+from gateway.request import Request, Sent
 
 BUFFERED_BYTES = 256 * 1024
 """How far SageMaker may be ahead of a slow caller; then it is not read from until the caller has caught up."""
@@ -122,7 +123,7 @@ class Pipe:
         self._writable.set()
 
 
-async def send_whole(request: web.BaseRequest, answer: Answer, marks: dict[str, str], *, close: bool) -> Sent:
+async def send_whole(request: Request, answer: Answer, marks: dict[str, str], *, close: bool) -> Sent:
     """Send an answer that is all there.
 
     Args:
@@ -142,6 +143,8 @@ async def send_whole(request: web.BaseRequest, answer: Answer, marks: dict[str, 
     body = b"" if request.method == "HEAD" else answer.body
     if len(body) > JOINED_BYTES:
         transport.writelines((head, body))
+    elif keep_alive and len(body) <= SMALL_BYTES:
+        request.send(head + body)
     else:
         transport.write(head + body)
     writer.output_size += len(head) + len(body)

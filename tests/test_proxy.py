@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from gateway.app import open_gateway
 from gateway.config import Config
 from gateway.log import make_logger
-from gateway.models import Record
+from gateway.models import Answer, Call, Record
+from gateway.upstream import Upstream
 from tests.raw import Peer
 from tests.stand import REGION, MakeStand, Stand, StandSettings, in_front_of
 from tests.waiting import until
@@ -232,6 +234,29 @@ async def test_waiters_are_served_in_order(make_stand: MakeStand) -> None:
     await asyncio.gather(*tasks)
 
     assert done == list(range(8))
+
+
+async def test_a_call_for_which_an_instance_idles_is_urgent(
+    make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever had to wait for a permit is sent at once; who finds one free may go out together with others."""
+    stand = await make_stand(StandSettings({"echo": ECHO}))
+    urgent: list[bool] = []
+    send = Upstream.send
+
+    async def note(upstream: Upstream, call: Call, *arguments: Any) -> Answer:
+        urgent.append(call.urgent)
+        return await send(upstream, call, *arguments)
+
+    monkeypatch.setattr(Upstream, "send", note)
+    tasks = []
+    for number in range(3):
+        tasks.append(asyncio.create_task(stand.invoke("echo", X_Amzn_SageMaker_Custom_Attributes="seconds=0.1")))
+        while sum_of(stand, "echo") != number + 1:
+            await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+
+    assert urgent == [False, True, True]
 
 
 def sum_of(stand: Stand, endpoint: str) -> int:

@@ -70,6 +70,23 @@ async def test_it_says_whether_the_connection_goes_on(
     assert reply.headers.get("connection") == connection
 
 
+@pytest.mark.parametrize("close", ["close", "force_close"])
+async def test_an_answer_goes_out_before_its_connection_is_closed(close: str) -> None:
+    """Also where that is decided in the very turn in which it waits to be sent."""
+
+    async def handle(request: Request) -> web.StreamResponse | Sent:
+        sent = await send_whole(request, Answer(200, [], b"ok"), MARKS, close=False)
+        getattr(request.protocol, close)()
+        return sent
+
+    async with listening(handle) as listener, connected(listener.url) as caller:
+        await caller.send(b"POST / HTTP/1.1\r\nHost: gateway\r\nContent-Length: 0\r\n\r\n")
+        reply = await caller.answer()
+        rest = await caller.rest()
+
+    assert (reply.status, reply.body, rest) == (200, b"ok", b"")
+
+
 @pytest.mark.parametrize("status", [204, 304])
 async def test_what_has_no_body_has_no_length(status: int) -> None:
     """RFC 9110, section 8.6: a length would be that of something else."""

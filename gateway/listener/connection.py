@@ -16,6 +16,7 @@ from gateway.listener.doorman import Arrival, Doorman
 from gateway.listener.limits import Crowd, Limits
 from gateway.listener.serving import Serving
 from gateway.listener.strict import malformed, too_long
+from gateway.outbox import Outbox
 from gateway.request import Request
 
 HANG_UP_SECONDS = 1.0
@@ -34,6 +35,7 @@ class Connection(Arrival, Serving):
         crowd: all connections.
         doorman: says when a new request is heard.
         limits: the bounds.
+        outbox: where small answers wait for others.
         since: since when it exists, in seconds of the loop.
         refuse: makes an answer of a refusal, and tells log and metrics.
         options: what aiohttp is told besides.
@@ -64,6 +66,7 @@ class Connection(Arrival, Serving):
         crowd: Crowd,
         doorman: Doorman,
         limits: Limits,
+        outbox: Outbox,
         since: float,
         refuse: Callable[[web.BaseRequest, Refusal], web.Response],
         **options: Any,
@@ -71,6 +74,7 @@ class Connection(Arrival, Serving):
         super().__init__(
             server,
             loop=loop,
+            outbox=outbox,
             keepalive_timeout=limits.keepalive_seconds,
             lingering_time=limits.linger_seconds,
             max_line_size=limits.line_bytes,

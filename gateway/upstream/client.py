@@ -15,6 +15,7 @@ from yarl import URL
 
 from gateway.errors import BROKEN, TIMEOUT, UNREACHABLE, Refusal
 from gateway.models import Answer, Call
+from gateway.outbox import Outbox
 from gateway.upstream.connection import Connection
 from gateway.upstream.deadlines import Deadlines
 from gateway.upstream.opening import Opener, Origin
@@ -77,6 +78,7 @@ class Upstream:
         self._retries = retries
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines(self._loop)
+        self._outbox = Outbox(self._loop)
 
     async def send(self, call: Call, sink: Sink | None = None, connected: Callable[[], None] = _nothing) -> Answer:
         """Send the call once and read its answer to the end.
@@ -126,7 +128,7 @@ class Upstream:
     async def _exchange(
         self, connection: Connection, head: bytes, call: Call, started: float, deadline: float
     ) -> Answer:
-        ended = connection.begin(head, call, by_parts=False)
+        ended = connection.begin(head, call, by_parts=False, outbox=None if call.urgent else self._outbox)
         self._deadlines.set(connection, deadline)
         try:
             await ended

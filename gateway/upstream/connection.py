@@ -6,12 +6,13 @@ from contextlib import suppress
 from typing import Protocol, cast
 
 from gateway.models import Answer, Call
+from gateway.outbox import SMALL_BYTES, Outbox
 from gateway.upstream.reading import Reader, WireError
 
 READ_BUFFER_BYTES = 256 * 1024
 """How much of a stream may wait for its reader; then no more is read."""
 
-COPIED_BYTES = 16 * 1024
+COPIED_BYTES = SMALL_BYTES
 """Up to this size a body is copied behind the head: cheaper than a second buffer on the way to the socket."""
 
 SLICE_BYTES = 64 * 1024
@@ -41,6 +42,7 @@ class Connection(asyncio.Protocol):
         "_busy",
         "_choked",
         "_failure",
+        "_held",
         "_loop",
         "_owner",
         "_paused",
@@ -63,6 +65,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._wakeful = False
         self._unsent = NOTHING
+        self._held = b""
         self._waiter: asyncio.Future[None] | None = None
         self._failure: WireError | TimeoutError | None = None
 
@@ -80,13 +83,14 @@ class Connection(asyncio.Protocol):
         is_sent = not self._unsent and not self._transport.get_write_buffer_size()
         return is_sent and self._reader.reusable and self.usable
 
-    def begin(self, head: bytes, call: Call, *, by_parts: bool) -> asyncio.Future[None]:
+    def begin(self, head: bytes, call: Call, *, by_parts: bool, outbox: Outbox | None = None) -> asyncio.Future[None]:
         """Send a request; the connection has to be `usable`.
 
         Args:
             head: its line and headers.
             call: its body, and what is taken as its answer.
             by_parts: whether the body of a 200 is wanted as it comes.
+            outbox: where the request waits for others, if it is small; None where it goes out at once.
 
         Returns:
             Done when the answer is whole, or will not be; or, where it is wanted in parts, when there are news of it.
@@ -96,7 +100,11 @@ class Connection(asyncio.Protocol):
         self._reader.begin(call.response_headers, call.max_response_bytes, by_parts=by_parts)
         self._waiter = waiter = self._loop.create_future()
         if len(call.body) <= COPIED_BYTES:
-            self._transport.write(head + call.body)
+            self._held = head + call.body
+            if outbox is None:
+                self._send_held()
+            else:
+                outbox.put(self._send_held)
         elif not self._secure:
             self._transport.writelines((head, call.body))
         else:
@@ -147,7 +155,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close it at once. What is left of a request is not sent: a part of one runs no model."""
-        self._unsent = NOTHING
+        self._unsent, self._held = NOTHING, b""
         self._transport.abort()
 
     # What the loop tells
@@ -167,6 +175,9 @@ class Connection(asyncio.Protocol):
         """Something came."""
         if not self._busy:
             self.abort()  # unasked: what comes next would be the answer to something else
+            return
+        if self._held:
+            self._fail(WireError("something came before the request was sent"))
             return
         reader = self._reader
         try:
@@ -211,6 +222,12 @@ class Connection(asyncio.Protocol):
         self._send_on()
 
     # State
+
+    def _send_held(self) -> None:
+        """Send a small request, unless there is no need any more."""
+        held, self._held = self._held, b""
+        if held and not self._transport.is_closing():
+            self._transport.write(held)
 
     def _send_on(self) -> None:
         """Send of the body what there is room for."""

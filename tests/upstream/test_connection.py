@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.outbox import Outbox
 from gateway.upstream.connection import COPIED_BYTES, Connection
 from gateway.upstream.reading import WireError
 from tests.certificates import make_certificate
@@ -91,13 +92,36 @@ async def test_it_is_idle_then_busy_then_idle() -> None:
     assert diary.told == ["opened", "lost"]
 
 
+@pytest.mark.parametrize("waits", [False, True])
 @pytest.mark.parametrize("size", [0, 1, COPIED_BYTES, COPIED_BYTES + 1, 10 * COPIED_BYTES])
-async def test_head_and_body_leave_in_order(size: int) -> None:
-    """Copied together or not."""
+async def test_head_and_body_leave_in_order(size: int, *, waits: bool) -> None:
+    """Copied together or not, at once or with others."""
     body = bytes(number % 251 for number in range(size))
+    outbox = Outbox(asyncio.get_running_loop()) if waits else None
     async with connected(Diary()) as (connection, far):
-        connection.begin(HEAD, call_to("http://x", body), by_parts=False)
+        connection.begin(HEAD, call_to("http://x", body), by_parts=False, outbox=outbox)
         assert await far.reader.readexactly(len(HEAD) + size) == HEAD + body
+
+
+async def test_a_request_that_is_given_up_before_it_is_sent_never_leaves() -> None:
+    """In the turn in which it waits for others: no model runs for nobody."""
+    async with connected(Diary()) as (connection, far):
+        connection.begin(HEAD, call_to("http://x"), by_parts=False, outbox=Outbox(asyncio.get_running_loop()))
+        connection.abort()
+        assert await far.reader.read() == b""
+
+
+async def test_what_comes_before_the_request_is_sent_is_not_its_answer() -> None:
+    """Whoever closes an idle connection may say so first. The request does not leave then."""
+    async with connected(Diary()) as (connection, far):
+        outbox = Outbox(asyncio.get_running_loop())
+        ended = connection.begin(HEAD, call_to("http://x"), by_parts=False, outbox=outbox)
+        connection.data_received(OK)
+        assert ended.done()
+        with pytest.raises(WireError, match="before the request was sent"):
+            connection.answer(0)
+        assert await far.reader.read() == b""
+        assert not connection.usable
 
 
 async def test_the_answer_is_there_in_the_turn_of_its_last_byte() -> None:
