@@ -1,7 +1,7 @@
 """Small messages of one turn of the event loop, sent together.
 
 A message wakes the process at its other end, and the kernel's code takes the place of ours in the caches. Sent at a
-stretch, ten messages wake it once: under load that takes a quarter off what a request costs (`make bench`).
+stretch, ten messages wake it once: under load that takes a fifth off what a request costs (`make bench`).
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class Outbox:
         self._scheduled = False
 
     def put(self, send: Callable[[], None]) -> None:
-        """Have it sent before any task goes on that is not yet due to.
+        """Have it sent before any task goes on that is woken later.
 
         Args:
             send: sends it, and raises nothing.

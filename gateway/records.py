@@ -28,13 +28,13 @@ class Records:
         self._records: list[Record] = []
 
     def add(self, record: Record) -> None:
-        """Have the hooks told of it, before anything else is read from anybody."""
+        """Have the hooks told of it, before any task goes on that is woken later."""
         self._records.append(record)
         if len(self._records) == 1:
             self._loop.call_soon(self._tell)
 
     def _tell(self) -> None:
-        """Tell the hooks. One that fails must not cost the others a record."""
+        """Tell the hooks. One that fails may lose those of this turn; it must not cost the others a record."""
         records, self._records = self._records, []
         for hook in self._hooks:
             try:

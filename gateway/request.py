@@ -25,7 +25,7 @@ class Request(web.BaseRequest):
     """Called when the caller hangs up, in place of the cancelling of the task that answers it."""
 
     def send(self, data: bytes) -> None:
-        """Send a whole and small answer soon, together with others. The connection must not be closed after it."""
+        """Send a whole and small answer soon, together with others. Whoever closes the transport itself loses it."""
         cast("Sender", self._protocol).send(data)
 
     def let_go(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import io
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import aiohttp
@@ -506,7 +506,7 @@ async def test_a_failing_hook_costs_no_answer(
 ) -> None:
     """A bug in who looks on from the side is told in the log, not to the caller, and the other hooks are told all."""
 
-    def fail(_record: Record) -> None:
+    def fail(_records: Sequence[Record]) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr("gateway.app.access_log", lambda _log: fail)

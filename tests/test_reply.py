@@ -1,12 +1,16 @@
 """The reply: an answer as it stands on the wire, whatever the version, the method and the status."""
 
+import asyncio
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from gateway.models import Answer
+from gateway.outbox import SMALL_BYTES, Outbox
 from gateway.reply import send_whole
 from gateway.request import Request, Sent
 from tests.doorstep import Answer as Reply
@@ -85,6 +89,49 @@ async def test_an_answer_goes_out_before_its_connection_is_closed(close: str) ->
         rest = await caller.rest()
 
     assert (reply.status, reply.body, rest) == (200, b"ok", b"")
+
+
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_caller_that_says_no_more_gets_its_answer(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """Its end is read before the answer is sent, and closes the connection: `nc -N` does so, and some SDKs."""
+    request = b"POST / HTTP/1.1\r\nHost: gateway\r\nContent-Length: 0\r\n\r\n"
+
+    async def handle(request: Request) -> web.StreamResponse | Sent:
+        return await send_whole(request, Answer(200, [], b"ok"), MARKS, close=False)
+
+    async def ask() -> list[tuple[int, bytes]]:
+        found = []
+        async with listening(handle) as listener:
+            for _ in range(10):
+                async with connected(listener.url) as caller:
+                    caller.writer.write(request)
+                    caller.writer.write_eof()
+                    reply = await caller.answer()
+                    found.append((reply.status, reply.body))
+        return found
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        assert runner.run(ask()) == [(200, b"ok")] * 10
+
+
+@pytest.mark.parametrize(
+    ("size", "close", "waits"),
+    [(0, False, 1), (SMALL_BYTES, False, 1), (SMALL_BYTES + 1, False, 0), (0, True, 0)],
+)
+async def test_only_small_answers_wait_for_others(
+    monkeypatch: pytest.MonkeyPatch, size: int, *, close: bool, waits: int
+) -> None:
+    """And none after which the connection is closed."""
+    put: list[object] = []
+
+    def note(_: Outbox, send: Callable[[], None]) -> None:
+        put.append(send)
+        send()
+
+    monkeypatch.setattr(Outbox, "put", note)
+    reply = await replied(Answer(200, [], b"x" * size), close=close)
+
+    assert (len(reply.body), len(put)) == (size, waits)
 
 
 @pytest.mark.parametrize("status", [204, 304])

@@ -12,6 +12,7 @@ import pytest
 from gateway.budget import Budget
 from gateway.errors import BROKEN, TIMEOUT, UNREACHABLE, Refusal, Row
 from gateway.models import Answer, Call
+from gateway.outbox import Outbox
 from gateway.upstream import Upstream, open_upstream
 from gateway.upstream.connection import Connection, Owner
 from gateway.upstream.opening import Opener, Origin
@@ -173,6 +174,40 @@ async def test_a_connection_that_died_while_idle_is_replaced_unseen(upstream: Up
         await ended.wait()
         assert (await upstream.send(call_to(server.url))).body == b"ok"
         assert (server.connections, len(server.requests)) == (2, 2)
+
+
+async def test_a_connection_that_ends_before_its_request_is_sent_is_replaced(upstream: Upstream) -> None:
+    """In the turn in which the request waits for others: nothing of it has left, so that another one takes it, once."""
+    async with raw_server(serve_ok) as server:
+        call = call_to(server.url)._replace(urgent=False)
+        await upstream.send(call)
+        (idle,) = open_connections(upstream)
+        sending = asyncio.create_task(upstream.send(call))
+        await asyncio.sleep(0)  # it has begun
+        taken = not idle.usable
+        idle.eof_received()
+        answer = await sending
+
+    assert (taken, answer.body) == (True, b"ok")
+    assert (server.connections, len(server.requests)) == (2, 2)
+
+
+@pytest.mark.parametrize("urgent", [True, False])
+async def test_only_what_is_not_urgent_waits_for_others(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, *, urgent: bool
+) -> None:
+    """A call for which an instance idles is on its way before anything else happens."""
+    put: list[object] = []
+
+    def note(_: Outbox, send: Callable[[], None]) -> None:
+        put.append(send)
+        send()
+
+    monkeypatch.setattr(Outbox, "put", note)
+    async with raw_server(serve_ok) as server:
+        assert (await upstream.send(call_to(server.url)._replace(urgent=urgent))).body == b"ok"
+
+    assert len(put) == (0 if urgent else 1)
 
 
 async def test_bytes_that_came_while_idle_are_no_answer(upstream: Upstream) -> None:

@@ -101,7 +101,8 @@ class Connection(Arrival, Serving):
         """A caller has come."""
         wire = cast("asyncio.Transport", transport)
         super().connection_made(wire)
-        # An answer is over when the kernel has it. Else what nobody reads could outlive its request unseen.
+        # An answer is over when the kernel has it, or will at the end of the turn. Else what nobody reads could outlive
+        # its request unseen.
         wire.set_write_buffer_limits(high=1, low=0)
         self._wire = wire
         self._look_in(self._limits.head_seconds)

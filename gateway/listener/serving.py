@@ -61,8 +61,12 @@ class Serving(web.RequestHandler):
 
     def send(self, data: bytes) -> None:
         """Send an answer soon, together with those of others."""
-        self._held = data
+        self._held += data
         self._outbox.put(self._send_held)
+
+    def eof_received(self) -> None:
+        """The caller says no more. The transport closes after this; an answer that is there goes out before."""
+        self._send_held()
 
     def force_close(self) -> None:
         """Close, but for what is being sent; an answer that is there goes out before."""

@@ -16,7 +16,7 @@ from yarl import URL
 from gateway.errors import BROKEN, TIMEOUT, UNREACHABLE, Refusal
 from gateway.models import Answer, Call
 from gateway.outbox import Outbox
-from gateway.upstream.connection import Connection
+from gateway.upstream.connection import Connection, UnsentError
 from gateway.upstream.deadlines import Deadlines
 from gateway.upstream.opening import Opener, Origin
 from gateway.upstream.pool import Pool
@@ -97,26 +97,31 @@ class Upstream:
         self._retries.earn()
         started = perf_counter()
         deadline = self._loop.time() + call.timeout_seconds
-        connection = pool.take() or await self._open(pool, call, deadline)
-        try:
-            head = _head(destination.head, call)
-            connected()
-            if sink is None:
-                answer = await self._exchange(connection, head, call, started, deadline)
+        head = _head(destination.head, call)
+        outbox = None if call.urgent else self._outbox
+        while True:
+            connection = pool.take() or await self._open(pool, call, deadline)
+            try:
+                connected()
+                if sink is None:
+                    answer = await self._exchange(connection, head, call, started, deadline, outbox=outbox)
+                else:
+                    async with asyncio.timeout_at(deadline):
+                        answer = await _pour(connection, head, call, started, sink)
+                sound = sink is None or sink.sound()
+            except UnsentError:
+                outbox = None  # its connection was closed while it waited for others: the next one sends it at once
+            except BaseException as error:
+                connection.abort()
+                if isinstance(error, WireError | TimeoutError):
+                    raise _lost(error, call) from error
+                raise
             else:
-                async with asyncio.timeout_at(deadline):
-                    answer = await _pour(connection, head, call, started, sink)
-            sound = sink is None or sink.sound()
-        except BaseException as error:
-            connection.abort()
-            if isinstance(error, WireError | TimeoutError):
-                raise _lost(error, call) from error
-            raise
-        if sound:
-            pool.give_back(connection)
-        else:
-            connection.abort()
-        return answer
+                if sound:
+                    pool.give_back(connection)
+                else:
+                    connection.abort()
+                return answer
 
     async def close(self) -> None:
         """Close all connections."""
@@ -126,9 +131,16 @@ class Upstream:
         await self._opener.close()
 
     async def _exchange(
-        self, connection: Connection, head: bytes, call: Call, started: float, deadline: float
+        self,
+        connection: Connection,
+        head: bytes,
+        call: Call,
+        started: float,
+        deadline: float,
+        *,
+        outbox: Outbox | None,
     ) -> Answer:
-        ended = connection.begin(head, call, by_parts=False, outbox=None if call.urgent else self._outbox)
+        ended = connection.begin(head, call, by_parts=False, outbox=outbox)
         self._deadlines.set(connection, deadline)
         try:
             await ended

@@ -21,6 +21,10 @@ SLICE_BYTES = 64 * 1024
 NOTHING = memoryview(b"")
 
 
+class UnsentError(Exception):
+    """There is no answer, since nothing of the request has left."""
+
+
 class Owner(Protocol):
     """Who is told of a connection's beginning and end."""
 
@@ -67,7 +71,7 @@ class Connection(asyncio.Protocol):
         self._unsent = NOTHING
         self._held = b""
         self._waiter: asyncio.Future[None] | None = None
-        self._failure: WireError | TimeoutError | None = None
+        self._failure: WireError | TimeoutError | UnsentError | None = None
 
     # What a call does with it
 
@@ -120,6 +124,7 @@ class Connection(asyncio.Protocol):
         Raises:
             WireError: there is none.
             TimeoutError: there was none in time.
+            UnsentError: the connection was over before the request could be sent.
         """
         reader = self._reader
         if not reader.parted:
@@ -177,7 +182,7 @@ class Connection(asyncio.Protocol):
             self.abort()  # unasked: what comes next would be the answer to something else
             return
         if self._held:
-            self._fail(WireError("something came before the request was sent"))
+            self._fail(WireError("something came unasked"))
             return
         reader = self._reader
         try:
@@ -239,7 +244,7 @@ class Connection(asyncio.Protocol):
         """There will be no whole answer."""
         if self._busy:
             self._busy = False
-            self._failure = failure
+            self._failure = UnsentError() if self._held and isinstance(failure, WireError) else failure
             self.abort()
             self._wake()
 
