@@ -38,7 +38,6 @@ Below all of them stand the words:
 * `errors`: every way to be refused
 * `models`: the nouns that pass between modules
 * `jitter`: a time, more or less
-* `outbox`: small messages of one turn of the event loop, sent together
 * `memo`: what a function made of what it was asked before
 
 And beside them `emulator`, a local SageMaker, which imports nothing of the gateway: it must not share its bugs.

@@ -11,8 +11,7 @@ from multidict import CIMultiDict
 
 from gateway.errors import PROXY_NAME, Refusal, stopped
 from gateway.models import Answer
-from gateway.outbox import SMALL_BYTES
-from gateway.request import Request, Sent
+from gateway.request import Sent
 
 BUFFERED_BYTES = 256 * 1024
 """How far SageMaker may be ahead of a slow caller; then it is not read from until the caller has caught up."""
@@ -123,7 +122,7 @@ class Pipe:
         self._writable.set()
 
 
-async def send_whole(request: Request, answer: Answer, marks: dict[str, str], *, close: bool) -> Sent:
+async def send_whole(request: web.BaseRequest, answer: Answer, marks: dict[str, str], *, close: bool) -> Sent:
     """Send an answer that is all there.
 
     Args:
@@ -143,8 +142,6 @@ async def send_whole(request: Request, answer: Answer, marks: dict[str, str], *,
     body = b"" if request.method == "HEAD" else answer.body
     if len(body) > JOINED_BYTES:
         transport.writelines((head, body))
-    elif keep_alive and len(body) <= SMALL_BYTES:
-        request.send(head + body)
     else:
         transport.write(head + body)
     writer.output_size += len(head) + len(body)

@@ -1,19 +1,11 @@
 """A caller's request as aiohttp has it, but for how it is answered; and that it has been."""
 
 from collections.abc import Callable
-from typing import Protocol, cast
 
 from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, web
 
 VERSIONS = (HttpVersion11, HttpVersion10)
 """Those of HTTP that are spoken here."""
-
-
-class Sender(Protocol):
-    """The connection that it came on."""
-
-    def send(self, data: bytes) -> None:
-        """Send a small answer soon, together with others."""
 
 
 class Request(web.BaseRequest):
@@ -23,10 +15,6 @@ class Request(web.BaseRequest):
 
     on_hang_up: Callable[[], None] | None = None
     """Called when the caller hangs up, in place of the cancelling of the task that answers it."""
-
-    def send(self, data: bytes) -> None:
-        """Send a whole and small answer soon, together with others. Whoever closes the transport itself loses it."""
-        cast("Sender", self._protocol).send(data)
 
     def let_go(self) -> None:
         """Forget the task that answers it: an exception would hold both, and go in circles."""

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "gateway"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("config", "errors", "jitter", "memo", "models", "outbox", "request"),
+    ("config", "errors", "jitter", "memo", "models", "request"),
     ("line", "records"),
     (
         "router",

@@ -10,7 +10,6 @@ import uvloop
 from aiohttp import web
 
 from gateway.models import Answer
-from gateway.outbox import SMALL_BYTES, Outbox
 from gateway.reply import send_whole
 from gateway.request import Request, Sent
 from tests.doorstep import Answer as Reply
@@ -74,26 +73,9 @@ async def test_it_says_whether_the_connection_goes_on(
     assert reply.headers.get("connection") == connection
 
 
-@pytest.mark.parametrize("close", ["close", "force_close"])
-async def test_an_answer_goes_out_before_its_connection_is_closed(close: str) -> None:
-    """Also where that is decided in the very turn in which it waits to be sent."""
-
-    async def handle(request: Request) -> web.StreamResponse | Sent:
-        sent = await send_whole(request, Answer(200, [], b"ok"), MARKS, close=False)
-        getattr(request.protocol, close)()
-        return sent
-
-    async with listening(handle) as listener, connected(listener.url) as caller:
-        await caller.send(b"POST / HTTP/1.1\r\nHost: gateway\r\nContent-Length: 0\r\n\r\n")
-        reply = await caller.answer()
-        rest = await caller.rest()
-
-    assert (reply.status, reply.body, rest) == (200, b"ok", b"")
-
-
 @pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_a_caller_that_says_no_more_gets_its_answer(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """Its end is read before the answer is sent, and closes the connection: `nc -N` does so, and some SDKs."""
+    """Its end may be read before the answer is sent, and closes the connection: `nc -N` does so."""
     request = b"POST / HTTP/1.1\r\nHost: gateway\r\nContent-Length: 0\r\n\r\n"
 
     async def handle(request: Request) -> web.StreamResponse | Sent:
@@ -112,26 +94,6 @@ def test_a_caller_that_says_no_more_gets_its_answer(make_loop: Callable[[], asyn
 
     with asyncio.Runner(loop_factory=make_loop) as runner:
         assert runner.run(ask()) == [(200, b"ok")] * 10
-
-
-@pytest.mark.parametrize(
-    ("size", "close", "waits"),
-    [(0, False, 1), (SMALL_BYTES, False, 1), (SMALL_BYTES + 1, False, 0), (0, True, 0)],
-)
-async def test_only_small_answers_wait_for_others(
-    monkeypatch: pytest.MonkeyPatch, size: int, *, close: bool, waits: int
-) -> None:
-    """And none after which the connection is closed."""
-    put: list[object] = []
-
-    def note(_: Outbox, send: Callable[[], None]) -> None:
-        put.append(send)
-        send()
-
-    monkeypatch.setattr(Outbox, "put", note)
-    reply = await replied(Answer(200, [], b"x" * size), close=close)
-
-    assert (len(reply.body), len(put)) == (size, waits)
 
 
 @pytest.mark.parametrize("status", [204, 304])

@@ -12,10 +12,10 @@ import pytest
 from gateway.budget import Budget
 from gateway.errors import BROKEN, TIMEOUT, UNREACHABLE, Refusal, Row
 from gateway.models import Answer, Call
-from gateway.outbox import Outbox
 from gateway.upstream import Upstream, open_upstream
 from gateway.upstream.connection import Connection, Owner
 from gateway.upstream.opening import Opener, Origin
+from gateway.upstream.outbox import Outbox
 from tests.raw import OK, Peer, RawServer, Script, raw_server, serve_ok
 from tests.waiting import until
 

@@ -16,7 +16,6 @@ from gateway.listener.doorman import Arrival, Doorman
 from gateway.listener.limits import Crowd, Limits
 from gateway.listener.serving import Serving
 from gateway.listener.strict import malformed, too_long
-from gateway.outbox import Outbox
 from gateway.request import Request
 
 HANG_UP_SECONDS = 1.0
@@ -35,7 +34,6 @@ class Connection(Arrival, Serving):
         crowd: all connections.
         doorman: says when a new request is heard.
         limits: the bounds.
-        outbox: where small answers wait for others.
         since: since when it exists, in seconds of the loop.
         refuse: makes an answer of a refusal, and tells log and metrics.
         options: what aiohttp is told besides.
@@ -66,7 +64,6 @@ class Connection(Arrival, Serving):
         crowd: Crowd,
         doorman: Doorman,
         limits: Limits,
-        outbox: Outbox,
         since: float,
         refuse: Callable[[web.BaseRequest, Refusal], web.Response],
         **options: Any,
@@ -74,7 +71,6 @@ class Connection(Arrival, Serving):
         super().__init__(
             server,
             loop=loop,
-            outbox=outbox,
             keepalive_timeout=limits.keepalive_seconds,
             lingering_time=limits.linger_seconds,
             max_line_size=limits.line_bytes,
@@ -101,8 +97,7 @@ class Connection(Arrival, Serving):
         """A caller has come."""
         wire = cast("asyncio.Transport", transport)
         super().connection_made(wire)
-        # An answer is over when the kernel has it, or will at the end of the turn. Else what nobody reads could outlive
-        # its request unseen.
+        # An answer is over when the kernel has it. Else what nobody reads could outlive its request unseen.
         wire.set_write_buffer_limits(high=1, low=0)
         self._wire = wire
         self._look_in(self._limits.head_seconds)

@@ -16,7 +16,6 @@ from gateway.listener.limits import Crowd, Limits
 from gateway.listener.newcomer import Newcomer
 from gateway.listener.strict import check
 from gateway.models import Connections, Record
-from gateway.outbox import Outbox
 from gateway.request import Request, Sent
 from gateway.visit import Visit
 
@@ -42,7 +41,6 @@ class Listener(web.Server):
         self._crowd = Crowd(limits.connections)
         self._doorman = Doorman(self._loop)
         self._limits = limits
-        self._outbox = Outbox(self._loop)
         self.url = ""
         """Where it is."""
 
@@ -68,7 +66,6 @@ class Listener(web.Server):
             crowd=self._crowd,
             doorman=self._doorman,
             limits=self._limits,
-            outbox=self._outbox,
             since=since,
             refuse=self._refuse,
             **options,

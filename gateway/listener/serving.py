@@ -5,7 +5,6 @@ a request costs in aiohttp's server that is a third, and its answer goes out two
 """
 
 import asyncio
-from typing import Any
 
 from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.http_parser import RawRequestMessage
@@ -13,7 +12,6 @@ from aiohttp.http_writer import StreamWriter
 from aiohttp.web_protocol import ERROR, _ErrInfo
 from yarl import URL
 
-from gateway.outbox import Outbox
 from gateway.request import Request, Sent
 
 UNREADABLE = ERROR._replace(method="-", path="-", url=URL("-", encoded=True), version=HttpVersion11)
@@ -21,21 +19,9 @@ UNREADABLE = ERROR._replace(method="-", path="-", url=URL("-", encoded=True), ve
 
 
 class Serving(web.RequestHandler):
-    """aiohttp's connection, but for how it gets from one request to the next.
+    """aiohttp's connection, but for how it gets from one request to the next."""
 
-    Args:
-        server: aiohttp's name of the listener.
-        loop: the event loop.
-        outbox: where small answers wait for others.
-        options: what aiohttp is told besides.
-    """
-
-    __slots__ = ("_held", "_outbox")
-
-    def __init__(self, server: web.Server, *, loop: asyncio.AbstractEventLoop, outbox: Outbox, **options: Any) -> None:
-        super().__init__(server, loop=loop, **options)
-        self._outbox = outbox
-        self._held = b""  # an answer that is there
+    __slots__ = ()
 
     async def start(self) -> None:
         """Answer what comes until the connection ends. It is aiohttp's name of it, and its task runs it."""
@@ -56,27 +42,7 @@ class Serving(web.RequestHandler):
         if not self._force_close:
             self._task_handler = None
             if self.transport is not None:
-                self._send_held()
                 self.transport.close()
-
-    def send(self, data: bytes) -> None:
-        """Send an answer soon, together with those of others."""
-        self._held += data
-        self._outbox.put(self._send_held)
-
-    def eof_received(self) -> None:
-        """The caller says no more. The transport closes after this; an answer that is there goes out before."""
-        self._send_held()
-
-    def force_close(self) -> None:
-        """Close, but for what is being sent; an answer that is there goes out before."""
-        self._send_held()
-        super().force_close()
-
-    def _send_held(self) -> None:
-        held, self._held = self._held, b""
-        if held and self.transport is not None and not self.transport.is_closing():
-            self.transport.write(held)
 
     def taken(self, message: RawRequestMessage, content: StreamReader, writer: StreamWriter) -> Request:
         """The request that has come, now that it is its turn."""

@@ -15,10 +15,10 @@ from yarl import URL
 
 from gateway.errors import BROKEN, TIMEOUT, UNREACHABLE, Refusal
 from gateway.models import Answer, Call
-from gateway.outbox import Outbox
 from gateway.upstream.connection import Connection, UnsentError
 from gateway.upstream.deadlines import Deadlines
 from gateway.upstream.opening import Opener, Origin
+from gateway.upstream.outbox import Outbox
 from gateway.upstream.pool import Pool
 from gateway.upstream.reading import WireError
 
@@ -86,7 +86,7 @@ class Upstream:
         Args:
             call: the call.
             sink: takes the body of a 200 as it comes; the answer that is returned at the end has none then.
-            connected: called before the first byte goes out.
+            connected: called before the first byte goes out, on each connection that is tried.
 
         Raises:
             Refusal: `unreachable` where no byte of it left, so that no model can have seen it; else `timeout` or

@@ -6,13 +6,13 @@ from contextlib import suppress
 from typing import Protocol, cast
 
 from gateway.models import Answer, Call
-from gateway.outbox import SMALL_BYTES, Outbox
+from gateway.upstream.outbox import Outbox
 from gateway.upstream.reading import Reader, WireError
 
 READ_BUFFER_BYTES = 256 * 1024
 """How much of a stream may wait for its reader; then no more is read."""
 
-COPIED_BYTES = SMALL_BYTES
+COPIED_BYTES = 16 * 1024
 """Up to this size a body is copied behind the head: cheaper than a second buffer on the way to the socket."""
 
 SLICE_BYTES = 64 * 1024
@@ -230,8 +230,8 @@ class Connection(asyncio.Protocol):
 
     def _send_held(self) -> None:
         """Send a small request, unless there is no need any more."""
-        held, self._held = self._held, b""
-        if held and not self._transport.is_closing():
+        if self._held and not self._transport.is_closing():  # else it is kept: so it is known that nothing has left
+            held, self._held = self._held, b""
             self._transport.write(held)
 
     def _send_on(self) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.outbox import Outbox
 from gateway.upstream.connection import COPIED_BYTES, Connection, UnsentError
+from gateway.upstream.outbox import Outbox
 from gateway.upstream.reading import WireError
 from tests.certificates import make_certificate
 from tests.upstream.calls import call_to
@@ -109,6 +109,17 @@ async def test_a_request_that_is_given_up_before_it_is_sent_never_leaves() -> No
         connection.begin(HEAD, call_to("http://x"), by_parts=False, outbox=Outbox(asyncio.get_running_loop()))
         connection.abort()
         assert await far.reader.read() == b""
+
+
+async def test_a_request_whose_connection_is_closed_before_it_is_sent_is_known_not_to_have_left() -> None:
+    """Whether the close is noticed before the end of the turn or after it."""
+    async with connected(Diary()) as (connection, _):
+        outbox = Outbox(asyncio.get_running_loop())
+        ended = connection.begin(HEAD, call_to("http://x"), by_parts=False, outbox=outbox)
+        connection._transport.close()
+        await ended
+        with pytest.raises(UnsentError):
+            connection.answer(0)
 
 
 async def test_what_comes_before_the_request_is_sent_is_not_its_answer() -> None:

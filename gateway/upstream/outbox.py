@@ -1,7 +1,7 @@
-"""Small messages of one turn of the event loop, sent together.
+"""Small requests of one turn of the event loop, sent together.
 
-A message wakes the process at its other end, and the kernel's code takes the place of ours in the caches. Sent at a
-stretch, ten messages wake it once: under load that takes a fifth off what a request costs (`make bench`).
+A request wakes whoever reads it, and the kernel's code takes the place of ours in the caches. Sent at a stretch, ten of
+them wake it once: at saturation that takes a tenth off what a call costs.
 """
 
 import asyncio
@@ -10,12 +10,9 @@ from collections.abc import Callable
 MOST = 16
 """So many are sent at once, also in the middle of a turn: the first of them has waited for the others."""
 
-SMALL_BYTES = 16 * 1024
-"""How long a message may be. What is longer goes out by itself, so that its buffer is not kept."""
-
 
 class Outbox:
-    """Has messages sent, soon.
+    """Has requests sent, soon.
 
     Args:
         loop: the event loop.

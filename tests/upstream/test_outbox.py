@@ -3,7 +3,7 @@
 import asyncio
 from functools import partial
 
-from gateway.outbox import MOST, Outbox
+from gateway.upstream.outbox import MOST, Outbox
 
 
 async def test_what_is_put_in_one_turn_is_sent_at_its_end() -> None:
