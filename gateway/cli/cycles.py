@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 
+from gateway.cli.loop import beside
+
 OBJECTS = 10_000
 """How many new objects are no reason to look."""
 
@@ -63,11 +65,9 @@ async def collecting(connections: Callable[[], int]) -> AsyncIterator[None]:
             await asyncio.sleep(TICK_SECONDS)
             collector.tick()
 
-    task = asyncio.create_task(tick_on_and_on(), name="look for reference cycles")
     try:
-        yield
+        async with beside(tick_on_and_on(), "look for reference cycles"):
+            yield
     finally:
-        task.cancel()
-        await asyncio.wait((task,))
         gc.enable()
         gc.unfreeze()

@@ -1,7 +1,8 @@
-"""The event loop of the process: uvloop where it exists."""
+"""The event loop of the process, uvloop where it exists, and what runs on it beside the rest."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 try:
@@ -14,3 +15,14 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     """Run to the end, on the fastest loop there is."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main)
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    """Have something done until the end, in a task of that name."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))

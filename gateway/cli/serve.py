@@ -15,7 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from gateway.app import Gateway, StartError, open_gateway
 from gateway.cli.cycles import collecting
 from gateway.cli.errors import fail
-from gateway.cli.loop import run
+from gateway.cli.loop import beside, run
 from gateway.config import Config, ConfigError, load
 from gateway.log import adopt_libraries, make_logger
 
@@ -94,9 +94,5 @@ async def _reloading(gateway: Gateway, hangup: asyncio.Event) -> AsyncIterator[N
             hangup.clear()
             await gateway.reload()
 
-    task = asyncio.create_task(reload_on_and_on(), name="reload at SIGHUP")
-    try:
+    async with beside(reload_on_and_on(), "reload at SIGHUP"):
         yield
-    finally:
-        task.cancel()
-        await asyncio.wait((task,))

@@ -9,7 +9,6 @@ AT_A_TIME = 16
 ended leaves an instance idle until the next one is sent, and a thousand requests that come at once take as long to read
 as some calls take to run."""
 
-
 IN_A_CROWD = 4
 """How many where more than `AT_A_TIME` wait: these will wait for a permit anyway, and each request begun in a turn
 leaves an instance that has become free idle a little longer."""

@@ -21,7 +21,6 @@ class Outbox:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: list[Callable[[], None]] = []
-        self._scheduled = False
 
     def put(self, send: Callable[[], None]) -> None:
         """Have it sent before any task goes on that is woken later.
@@ -30,15 +29,10 @@ class Outbox:
             send: sends it, and raises nothing.
         """
         self._waiting.append(send)
-        if len(self._waiting) >= MOST:
+        if len(self._waiting) == 1:
+            self._loop.call_soon(self._send)
+        elif len(self._waiting) == MOST:
             self._send()
-        elif not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._end_turn)
-
-    def _end_turn(self) -> None:
-        self._scheduled = False
-        self._send()
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
