@@ -63,12 +63,10 @@ $(BENCH_READY): requirements-bench.lock $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-bench.lock
 	@touch $@
 
-# Built from a copy: extensions beside the source would be imported in its place, also when it has changed.
-.venv-compiled/ready: requirements.lock setup.py setup.cfg $(shell find gateway -name '*.py') $(READY)
+# The wheel of the source as it is, in an environment of its own.
+.venv-compiled/ready: requirements.lock tests/compiled/build.py setup.py setup.cfg $(shell find gateway -name '*.py') $(READY)
 	$(PYTHON) -m venv .venv-compiled
 	.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
-	set -e; copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; cp -r gateway setup.py setup.cfg pyproject.toml README.md "$$copy"; \
-		SAGEMAKER_GATEWAY_COMPILE=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check \
-		--no-deps --no-build-isolation --wheel-dir "$$copy/wheel" "$$copy"; \
-		.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$$copy"/wheel/*.whl
+	set -e; place=$$(mktemp -d); trap 'rm -rf "$$place"' EXIT; $(BIN)/python -m tests.compiled.build "$$place"; \
+		.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$$place"/*.whl
 	@touch $@

@@ -1,4 +1,4 @@
-"""The compiled gateway, built from the source as it is."""
+"""The compiled gateway, built from the source as it is: `python -m tests.compiled.build DIR` leaves its wheel there."""
 
 import os
 import shutil
@@ -22,10 +22,10 @@ def has_compiler() -> bool:
     return shutil.which(os.environ.get("CC", "cc").split()[0]) is not None
 
 
-def unpack(place: Path) -> Path:
-    """Build it, and say where `python -m gateway` is the compiled one.
+def make_wheel(place: Path) -> Path:
+    """Build it, and say where its wheel is.
 
-    The wheel is made of a copy: extensions beside the source would be imported in its place, also when it has changed.
+    It is made of a copy: extensions beside the source would be imported in its place, also when it has changed.
 
     Args:
         place: an empty directory.
@@ -35,7 +35,7 @@ def unpack(place: Path) -> Path:
     """
     if not has_compiler():
         raise BuildError("The compiled gateway cannot be built: no C compiler. Install one, or set CC.")
-    source, package = place / "source", place / "package"
+    source = place / "source"
     source.mkdir()
     subprocess.run(["cp", "-r", *(str(ROOT / name) for name in SOURCE), str(source)], check=True)
     command = [sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
@@ -50,6 +50,19 @@ def unpack(place: Path) -> Path:
     if built.returncode:
         raise BuildError(f"The compiled gateway was not built:\n{built.stdout[-4000:]}\n{built.stderr[-4000:]}")
     (wheel,) = place.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
+    return wheel
+
+
+def unpack(place: Path) -> Path:
+    """The same, unpacked: where `python -m gateway` is the compiled one."""
+    package = place / "package"
+    with zipfile.ZipFile(make_wheel(place)) as archive:
         archive.extractall(package)
     return package
+
+
+if __name__ == "__main__":
+    try:
+        make_wheel(Path(sys.argv[1]))
+    except BuildError as error:
+        sys.exit(str(error))
