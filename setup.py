@@ -36,6 +36,7 @@ HOT = (
     "upstream/client",
     "upstream/connection",
     "upstream/deadlines",
+    "upstream/exchange",
     "upstream/outbox",
     "upstream/pool",
     "upstream/reading",

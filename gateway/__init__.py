@@ -18,7 +18,7 @@ The map, in the order in which a request meets the rooms; `proxy` is the story, 
 * `flights`: one run for one SDK call, however often it is sent
 * `admission`: a permit for one caller: of which endpoint, now or when it is their turn
 * `forecast`: what a caller is told who gets none: why, and when one is to be expected
-* `limiter`: permits and the queue of one endpoint; `turn`: the awaiting that goes with it
+* `limiter`: permits and the queue of one endpoint; `turn`: the awaiting that goes with it; `handover`: without a pause
 * `balance`: whose turn it is among several endpoints, by weight
 * `pace`: how long calls take, and so how long a caller is going to wait
 * `health`: whether an endpoint takes calls now, as calls have shown

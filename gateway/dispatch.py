@@ -159,8 +159,13 @@ class Dispatcher:
             visit.called = True
             attempt.endpoint.health.connected()
 
+        def answered(answer: Answer) -> None:
+            if answer.status == OK and attempt.permit is not None:
+                attempt.permit.release()  # at once: the instance idles
+
         try:
-            answer = await self._upstream.send(call, stream.pipe if stream else None, connected)
+            sink = stream.pipe if stream else None
+            answer = await self._upstream.send(call, sink, connected=connected, answered=answered)
             visit.upstream = perf_counter() - started
             visit.aws_request_id = protocol.request_id(answer)
             visit.upstream_error = protocol.error_code(answer)
@@ -182,8 +187,8 @@ class Dispatcher:
 
 
 def _give_back(permit: Permit | None, cooldown_seconds: float) -> None:
-    if permit is None:
-        return
+    if permit is None or not permit.held:
+        return  # it went to the next with the last byte of the answer
     if cooldown_seconds:
         permit.cool()
         asyncio.get_running_loop().call_later(cooldown_seconds, permit.release)

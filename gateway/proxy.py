@@ -217,7 +217,7 @@ class Proxy:
 
         def orphan() -> None:
             visit.orphaned = True
-            if attempt.permit is not None:
+            if attempt.permit is not None and attempt.permit.held:
                 attempt.permit.orphan()
 
         request.on_hang_up = orphan

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 from gateway.errors import Refusal
+from gateway.handover import Handover
 
 
 class Releasable(Protocol):
@@ -37,7 +38,7 @@ class Turn(Generic[P]):
     def __init__(self, queues: Iterable[Queue], route: str) -> None:
         self.route = route
         self._queues = tuple(queues)
-        self._future: asyncio.Future[P] | None = asyncio.get_running_loop().create_future()
+        self._future: Handover[P] | None = Handover(loop=asyncio.get_running_loop())
 
     @property
     def over(self) -> bool:
@@ -45,11 +46,12 @@ class Turn(Generic[P]):
         return self._future is None or self._future.done()
 
     def grant(self, permit: P) -> bool:
-        """Take the permit; False if the caller has left in this very turn of the event loop."""
-        if self._future is None or self._future.done():
+        """Take the permit, and go on with it; False if the caller has left in this very turn of the event loop."""
+        future = self._future
+        if future is None or future.done():
             return False
-        self._future.set_result(permit)
         self._leave()
+        future.hand(permit)
         return True
 
     def refuse(self, reason: Exception) -> None:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent / "gateway"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("config", "errors", "jitter", "memo", "models", "request"),
-    ("line", "records"),
+    ("handover", "line", "records"),
     (
         "router",
         "balance",

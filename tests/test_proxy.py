@@ -9,12 +9,18 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
+from gateway import reply
 from gateway.app import open_gateway
 from gateway.config import Config
+from gateway.limiter import Permit
 from gateway.log import make_logger
 from gateway.models import Answer, Call, Record
+from gateway.proxy import Proxy
+from gateway.request import Request, Sent
 from gateway.upstream import Upstream
+from gateway.upstream.connection import Connection
 from tests.raw import Peer
 from tests.stand import REGION, MakeStand, Stand, StandSettings, in_front_of
 from tests.waiting import until
@@ -236,6 +242,75 @@ async def test_waiters_are_served_in_order(make_stand: MakeStand) -> None:
     assert done == list(range(8))
 
 
+async def test_the_next_call_leaves_before_the_answer_does(
+    make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the last byte of an answer its permit goes to the first waiter, whose call is sent in that very moment."""
+    stand = await make_stand(StandSettings({"echo": ECHO}))
+    told: list[str] = []
+    begin, release, send_whole = Connection.begin, Permit.release, reply.send_whole
+
+    def note_call(connection: Connection, head: bytes, call: Call, **options: Any) -> asyncio.Future[None]:
+        told.append(f"call {call.body.decode()}")
+        return begin(connection, head, call, **options)
+
+    def note_release(permit: Permit) -> None:
+        told.append("last byte")
+        release(permit)
+        told.append("handed over")
+
+    async def note_answer(request: Request, answer: Answer, *arguments: Any, **options: Any) -> Sent:
+        told.append(f"answer {answer.body.decode()}")
+        return await send_whole(request, answer, *arguments, **options)
+
+    monkeypatch.setattr(Connection, "begin", note_call)
+    monkeypatch.setattr(Permit, "release", note_release)
+    monkeypatch.setattr(reply, "send_whole", note_answer)
+    tasks = []
+    for number in range(2):
+        body = b"%d" % number
+        tasks.append(asyncio.create_task(stand.invoke("echo", body, X_Amzn_SageMaker_Custom_Attributes="seconds=0.1")))
+        while sum_of(stand, "echo") != number + 1:
+            await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+
+    assert told[:5] == ["call 0", "last byte", "call 1", "handed over", "answer 0"]
+    assert told[5:] == ["last byte", "handed over", "answer 1"]
+
+
+async def test_who_hangs_up_with_the_last_byte_leaves_no_orphan(
+    make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The permit is given back by then, though nobody has gone on with the answer: the caller is recorded as gone."""
+    requests: list[Request] = []
+    problems: list[dict[str, Any]] = []
+    handle, release = Proxy.handle, Permit.release
+
+    async def note(proxy: Proxy, request: Request) -> web.StreamResponse | Sent:
+        requests.append(request)
+        return await handle(proxy, request)
+
+    def hang_up(permit: Permit) -> None:
+        release(permit)
+        transport = requests[0].transport
+        if transport is not None:
+            transport.abort()
+
+    asyncio.get_running_loop().set_exception_handler(lambda _, problem: problems.append(problem))
+    monkeypatch.setattr(Proxy, "handle", note)
+    monkeypatch.setattr(Permit, "release", hang_up)
+    stand = await make_stand(StandSettings({"echo": ECHO}))
+    with pytest.raises(aiohttp.ClientError):
+        await stand.invoke("echo")
+    await until(lambda: len(stand.log("request_finished")) == 1)
+    served = await stand.invoke("echo")
+
+    assert (served.status, [line["status"] for line in stand.log("request_finished")]) == (200, [499, 200])
+    assert stand.log("request_finished")[0]["endpoint"] == "echo"
+    now = stand.gateway.limiters["echo"].statistics()
+    assert (now.running, now.orphaned, problems) == (0, 0, [])
+
+
 async def test_a_call_for_which_an_instance_idles_is_urgent(
     make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,9 +319,9 @@ async def test_a_call_for_which_an_instance_idles_is_urgent(
     urgent: list[bool] = []
     send = Upstream.send
 
-    async def note(upstream: Upstream, call: Call, *arguments: Any) -> Answer:
+    async def note(upstream: Upstream, call: Call, *arguments: Any, **options: Any) -> Answer:
         urgent.append(call.urgent)
-        return await send(upstream, call, *arguments)
+        return await send(upstream, call, *arguments, **options)
 
     monkeypatch.setattr(Upstream, "send", note)
     tasks = []

@@ -17,6 +17,7 @@ from gateway.errors import BROKEN, TIMEOUT, UNREACHABLE, Refusal
 from gateway.models import Answer, Call
 from gateway.upstream.connection import Connection, UnsentError
 from gateway.upstream.deadlines import Deadlines
+from gateway.upstream.exchange import Exchange, Sink
 from gateway.upstream.opening import Opener, Origin
 from gateway.upstream.outbox import Outbox
 from gateway.upstream.pool import Pool
@@ -34,19 +35,6 @@ class _Destination:
     head: str
 
 
-class Sink(Protocol):
-    """Takes an answer in parts, as it comes."""
-
-    def begin(self, head: Answer) -> None:
-        """Status and headers are there."""
-
-    async def put(self, part: bytes) -> None:
-        """So is a part of the body; while this waits, no more is read than fills a buffer."""
-
-    def sound(self) -> bool:
-        """All of it is there: whether it is what it should be. If not, its connection carries no other call."""
-
-
 class Retries(Protocol):
     """How often may be tried again."""
 
@@ -57,7 +45,7 @@ class Retries(Protocol):
         """Take one retry; False if there is none left."""
 
 
-def _nothing() -> None:
+def _nothing(*_: object) -> None:
     """Nobody wants to know."""
 
 
@@ -80,13 +68,22 @@ class Upstream:
         self._deadlines = Deadlines(self._loop)
         self._outbox = Outbox(self._loop)
 
-    async def send(self, call: Call, sink: Sink | None = None, connected: Callable[[], None] = _nothing) -> Answer:
+    async def send(
+        self,
+        call: Call,
+        sink: Sink | None = None,
+        *,
+        connected: Callable[[], None] = _nothing,
+        answered: Callable[[Answer], None] = _nothing,
+    ) -> Answer:
         """Send the call once and read its answer to the end.
 
         Args:
             call: the call.
             sink: takes the body of a 200 as it comes; the answer that is returned at the end has none then.
             connected: called before the first byte goes out, on each connection that is tried.
+            answered: where there is no sink, told of the answer as soon as its last byte is read, which is before
+                whoever waits for it goes on; what is sent then may have the same connection.
 
         Raises:
             Refusal: `unreachable` where no byte of it left, so that no model can have seen it; else `timeout` or
@@ -101,27 +98,19 @@ class Upstream:
         outbox = None if call.urgent else self._outbox
         while True:
             connection = pool.take() or await self._open(pool, call, deadline)
+            exchange = Exchange(connection, pool, self._deadlines, started, answered)
             try:
                 connected()
                 if sink is None:
-                    answer = await self._exchange(connection, head, call, started, deadline, outbox=outbox)
-                else:
-                    async with asyncio.timeout_at(deadline):
-                        answer = await _pour(connection, head, call, started, sink)
-                sound = sink is None or sink.sound()
+                    return await exchange.run(head, call, deadline, outbox)
+                async with asyncio.timeout_at(deadline):
+                    return await exchange.pour(head, call, sink)
             except UnsentError:
                 outbox = None  # its connection was closed while it waited for others: the next one sends it at once
-            except BaseException as error:
-                connection.abort()
-                if isinstance(error, WireError | TimeoutError):
-                    raise _lost(error, call) from error
-                raise
-            else:
-                if sound:
-                    pool.give_back(connection)
-                else:
-                    connection.abort()
-                return answer
+            except (WireError, TimeoutError) as error:
+                raise _lost(error, call) from error
+            finally:
+                exchange.close()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -129,24 +118,6 @@ class Upstream:
         for pool in self._pools.values():
             await pool.close()
         await self._opener.close()
-
-    async def _exchange(
-        self,
-        connection: Connection,
-        head: bytes,
-        call: Call,
-        started: float,
-        deadline: float,
-        *,
-        outbox: Outbox | None,
-    ) -> Answer:
-        ended = connection.begin(head, call, by_parts=False, outbox=outbox)
-        self._deadlines.set(connection, deadline)
-        try:
-            await ended
-        finally:
-            self._deadlines.lift(connection)
-        return connection.answer(started)
 
     async def _open(self, pool: Pool, call: Call, deadline: float) -> Connection:
         """A new connection; where there is none it may be tried again, since no model saw the call."""
@@ -176,18 +147,6 @@ class Upstream:
 def _head(beginning: str, call: Call) -> bytes:
     lines = "".join([f"{name}: {value}\r\n" for name, value in call.headers])
     return f"{beginning}{lines}Content-Length: {len(call.body)}\r\n\r\n".encode("ascii")
-
-
-async def _pour(connection: Connection, head: bytes, call: Call, started: float, sink: Sink) -> Answer:
-    """The answer, in parts where it is a 200."""
-    connection.begin(head, call, by_parts=True)
-    parted = await connection.head()
-    answer = connection.answer(started)
-    if parted:
-        sink.begin(answer)
-        while part := await connection.read():
-            await sink.put(part)
-    return answer
 
 
 def _unreachable(error: Exception) -> Refusal:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, cast
 
@@ -45,6 +46,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_busy",
         "_choked",
+        "_ended",
         "_failure",
         "_held",
         "_loop",
@@ -71,6 +73,7 @@ class Connection(asyncio.Protocol):
         self._unsent = NOTHING
         self._held = b""
         self._waiter: asyncio.Future[None] | None = None
+        self._ended: Callable[[], None] | None = None
         self._failure: WireError | TimeoutError | UnsentError | None = None
 
     # What a call does with it
@@ -87,7 +90,15 @@ class Connection(asyncio.Protocol):
         is_sent = not self._unsent and not self._transport.get_write_buffer_size()
         return is_sent and self._reader.reusable and self.usable
 
-    def begin(self, head: bytes, call: Call, *, by_parts: bool, outbox: Outbox | None = None) -> asyncio.Future[None]:
+    def begin(
+        self,
+        head: bytes,
+        call: Call,
+        *,
+        by_parts: bool,
+        outbox: Outbox | None = None,
+        ended: Callable[[], None] | None = None,
+    ) -> asyncio.Future[None]:
         """Send a request; the connection has to be `usable`.
 
         Args:
@@ -95,12 +106,14 @@ class Connection(asyncio.Protocol):
             call: its body, and what is taken as its answer.
             by_parts: whether the body of a 200 is wanted as it comes.
             outbox: where the request waits for others, if it is small; None where it goes out at once.
+            ended: called with the last byte of a whole answer, before whoever waits for it goes on. The connection can
+                be used again from then on, once the answer is taken.
 
         Returns:
             Done when the answer is whole, or will not be; or, where it is wanted in parts, when there are news of it.
         """
         self._busy = True
-        self._wakeful = by_parts
+        self._wakeful, self._ended = by_parts, ended
         self._reader.begin(call.response_headers, call.max_response_bytes, by_parts=by_parts)
         self._waiter = waiter = self._loop.create_future()
         if len(call.body) <= COPIED_BYTES:
@@ -191,13 +204,12 @@ class Connection(asyncio.Protocol):
             self._fail(error)
             return
         if reader.done:
-            self._busy = False
-            self._wake()
+            self._end()
         elif self._wakeful:
             if reader.parted and reader.size > READ_BUFFER_BYTES:
                 self._paused = True
                 self._transport.pause_reading()
-            self._wake()
+            _wake(self._waiter)
 
     def eof_received(self) -> None:
         """The other side says no more. It closes with that."""
@@ -207,8 +219,7 @@ class Connection(asyncio.Protocol):
             except WireError as error:
                 self._fail(error)
             else:
-                self._busy = False
-                self._wake()
+                self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is closed. One that ends without `eof_received` was cut."""
@@ -240,13 +251,24 @@ class Connection(asyncio.Protocol):
             part, self._unsent = self._unsent[:SLICE_BYTES], self._unsent[SLICE_BYTES:]
             self._transport.write(part)
 
+    def _end(self) -> None:
+        """The answer is whole."""
+        self._busy = False
+        waiter, ended, self._ended = self._waiter, self._ended, None
+        try:
+            if ended is not None:
+                ended()
+        finally:
+            _wake(waiter)  # not that of the call that the connection may have by now
+
     def _fail(self, failure: WireError | TimeoutError) -> None:
         """There will be no whole answer."""
         if self._busy:
             self._busy = False
             self._failure = UnsentError() if self._held and isinstance(failure, WireError) else failure
+            self._ended = None
             self.abort()
-            self._wake()
+            _wake(self._waiter)
 
     def _raise_failure(self) -> None:
         """Say it once: kept, it would hold its traceback, and that the connection."""
@@ -255,10 +277,6 @@ class Connection(asyncio.Protocol):
                 raise self._failure
             finally:
                 self._failure = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     async def _news(self) -> None:
         if self._waiter is None or self._waiter.done():
@@ -270,3 +288,8 @@ class Connection(asyncio.Protocol):
             self._paused = False
             if not self._transport.is_closing():
                 self._transport.resume_reading()
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,128 @@
+"""One call on one connection, which is free with the last byte of the answer, before anybody goes on with that."""
+
+import asyncio
+
+import pytest
+
+from gateway.errors import TIMEOUT, Refusal
+from gateway.models import Answer
+from gateway.upstream import Upstream
+from tests.raw import OK, Peer, raw_server, serve_held, serve_ok
+from tests.upstream.calls import Collector, call_to, opened
+from tests.waiting import until
+
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno"
+
+
+class Relay:
+    """Sends a second call as soon as the first has its answer, before whoever waits for that goes on.
+
+    Args:
+        upstream: sends them.
+        url: where they go.
+        seconds: how long the second may take.
+        leaves: whether whoever waits for the first is cancelled in that moment.
+    """
+
+    def __init__(self, upstream: Upstream, url: str, *, seconds: float = 10, leaves: bool = False) -> None:
+        self._upstream = upstream
+        self._url = url
+        self._seconds = seconds
+        self._leaves = leaves
+        self._second: asyncio.Task[Answer] | None = None
+        self.told: list[str] = []
+        """What happened, in order."""
+        self.first = asyncio.create_task(self._run())
+        """The first call."""
+
+    async def second(self) -> Answer:
+        """The answer of the second call."""
+        await until(lambda: self._second is not None)
+        assert self._second is not None
+        return await self._second
+
+    async def _run(self) -> Answer:
+        answer = await self._upstream.send(call_to(self._url), answered=self._answered)
+        self.told.append("goes on")
+        return answer
+
+    def _answered(self, answer: Answer) -> None:
+        self.told.append(f"answered: {answer.status}")
+        call = call_to(self._url, timeout_seconds=self._seconds)
+        self._second = asyncio.create_task(self._upstream.send(call))
+        if self._leaves:
+            self.first.cancel()
+
+
+async def test_it_is_told_before_whoever_waits_goes_on() -> None:
+    """What is sent next has the same connection, and each call its own answer."""
+    async with raw_server(serve_ok) as server, opened() as upstream:
+        relay = Relay(upstream, server.url)
+        answers = await relay.first, await relay.second()
+        assert (server.connections, len(server.requests)) == (1, 2)
+
+    assert relay.told == ["answered: 200", "goes on"]
+    assert [answer.body for answer in answers] == [b"ok", b"ok"]
+
+
+async def test_whatever_the_status() -> None:
+    """It is for whoever is told to judge an answer."""
+
+    async def refuse(peer: Peer) -> None:
+        await peer.answer(BUSY)
+        await serve_ok(peer)
+
+    async with raw_server(refuse) as server, opened() as upstream:
+        relay = Relay(upstream, server.url)
+        statuses = (await relay.first).status, (await relay.second()).status
+
+    assert relay.told[0] == "answered: 503"
+    assert statuses == (503, 200)
+
+
+async def test_who_leaves_then_takes_nothing_from_the_next() -> None:
+    """The connection carries the second call by then: it is not closed with the first."""
+    async with raw_server(serve_ok) as server, opened() as upstream:
+        relay = Relay(upstream, server.url, leaves=True)
+        with pytest.raises(asyncio.CancelledError):
+            await relay.first
+        assert (await relay.second()).body == b"ok"
+        assert server.connections == 1
+
+    assert relay.told == ["answered: 200"]
+
+
+async def test_the_next_call_keeps_its_deadline() -> None:
+    """That of the first is lifted, not that of the second on the same connection."""
+    async with raw_server(serve_held) as server, opened() as upstream:
+        relay = Relay(upstream, server.url, seconds=0.05)
+        server.gate.release()
+        await relay.first
+        with pytest.raises(Refusal) as caught:
+            await relay.second()
+        assert server.connections == 1
+
+    assert caught.value.row is TIMEOUT
+
+
+async def test_a_connection_that_is_over_is_not_given_on() -> None:
+    """SageMaker closes it with its answer: the second call has one of its own."""
+
+    async def close(peer: Peer) -> None:
+        await peer.answer(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+
+    async with raw_server(close, serve_ok) as server, opened() as upstream:
+        relay = Relay(upstream, server.url)
+        answers = await relay.first, await relay.second()
+        assert server.connections == 2
+
+    assert [answer.body for answer in answers] == [b"ok", b"ok"]
+
+
+async def test_of_an_answer_in_parts_nobody_is_told() -> None:
+    """Its end is for whoever takes the parts to judge."""
+    told: list[Answer] = []
+    async with raw_server(serve_ok) as server, opened() as upstream:
+        await upstream.send(call_to(server.url), Collector(), answered=told.append)
+
+    assert told == []
