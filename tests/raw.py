@@ -121,8 +121,8 @@ async def serve_ok(peer: Peer) -> None:
         await peer.answer(OK)
 
 
-async def serve_held(peer: Peer) -> None:
-    """Answer every request of the connection with `OK`, each when the gate lets it: a model that works till then."""
+async def serve_held(peer: Peer, answer: bytes = OK) -> None:
+    """Answer every request of the connection alike, each when the gate lets it: a model that works till then."""
     server = peer.server
     while True:
         await peer.request()
@@ -132,7 +132,7 @@ async def serve_held(peer: Peer) -> None:
             await server.gate.acquire()
         finally:
             server.working -= 1
-        await peer.send(OK)
+        await peer.send(answer)
 
 
 @asynccontextmanager

@@ -45,15 +45,31 @@ LEAVING = (
     Row(
         number=15,
         scenario="cancelled in the very turn of the grant",
-        far_end=(serve_held,),
+        far_end=(far_end.rejects_held,),
         callers=on_stage(acts.leaves_as_it_is_granted),
+        permit=Holds.RETURNED,
+        expected=Outcome(
+            replies={Reply(400, body=b"no"): 3 * acts.SCHEDULES},
+            counted={"requests 400": 3 * acts.SCHEDULES, HUNG_UP: acts.SCHEDULES},
+            chance=frozenset({"upstream_errors _other"}),
+            following=400,
+            released=None,
+            runs=None,
+            promises={"one call at a time": True, "it came to that in some schedules": True},
+        ),
+    ),
+    Row(
+        number=15,
+        scenario="cancelled in the very turn of the grant, which is that of a model's answer",
+        far_end=(serve_held,),
+        callers=on_stage(acts.leaves_as_it_is_sent),
         permit=Holds.RETURNED,
         expected=Outcome(
             replies={SERVED: 3 * acts.SCHEDULES},
             counted={"requests 200": 3 * acts.SCHEDULES, HUNG_UP: acts.SCHEDULES},
             released=None,
             runs=None,
-            promises={"one call at a time": True, "it came to that in some schedules": True},
+            promises={"one call at a time": True, "no permit comes to who has left": True},
         ),
     ),
     Row(

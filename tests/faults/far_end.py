@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tests.faults.worlds import contexts
 from tests.parts import part
-from tests.raw import OK, Peer, Script, serve_ok
+from tests.raw import OK, Peer, Script, serve_held, serve_ok
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 STREAMED = (
@@ -61,6 +61,11 @@ def answers(*parts: bytes, then: Script = serve_ok) -> Script:
 def fails(failure: Failure) -> Script:
     """Answer one request with an error, and then go on serving."""
     return answers(failure.wire)
+
+
+async def rejects_held(peer: Peer) -> None:
+    """Something on the way answers in SageMaker's place, each request when the gate lets it."""
+    await serve_held(peer, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno")
 
 
 def whole(body: bytes, *headers: bytes) -> bytes:

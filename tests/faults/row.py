@@ -71,6 +71,7 @@ class Outcome:
     Attributes:
         replies: how many callers saw what; who hung up saw nothing.
         counted: what `/metrics` counted of them, by counter and label; zeros are left out.
+        chance: counters that are left out, since chance decides them.
         permits: the gauges at the moment that counts: when the last answer came, if the row names no other.
         released: how many permits were taken and given back; None where chance decides.
         runs: how many requests the far end got, which is how often models ran; None likewise.
@@ -83,6 +84,7 @@ class Outcome:
 
     replies: Mapping[Reply, int]
     counted: Mapping[str, int]
+    chance: frozenset[str] = frozenset()
     permits: str = NOTHING
     released: int | None = 1
     runs: int | None = 1

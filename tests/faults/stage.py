@@ -92,7 +92,8 @@ class Stage:
         self.far_end.gate.release()
         return Outcome(
             replies=dict(self.crowd.replies),
-            counted=counts,
+            counted={name: count for name, count in counts.items() if name not in expected.chance},
+            chance=expected.chance,
             permits=self._last if self.permits is None else self.permits,
             released=None if expected.released is None else released,
             runs=None if expected.runs is None else runs,
