@@ -38,6 +38,7 @@ class Size:
         crowds: how large the crowds are.
         rounds: rounds that count.
         few: rounds of what is longer, or is not judged.
+        draws: rounds at half load: many and short, since each depends on what else the machine does just then.
         bursts: rounds of the crowd at its physical limit.
         requests: requests to the gateway in a round.
         seconds: how long requests come at half load in a round.
@@ -52,6 +53,7 @@ class Size:
     crowds: scale.Numbers
     rounds: int
     few: int
+    draws: int
     bursts: int
     requests: int
     seconds: float
@@ -67,9 +69,10 @@ FULL = Size(
     crowds=scale.FULL,
     rounds=9,
     few=3,
-    bursts=5,
+    draws=25,
+    bursts=9,
     requests=1_000,
-    seconds=2.0,
+    seconds=1.0,
     parts=500,
     pairs=100_000,
     steps=3_000,
@@ -81,6 +84,7 @@ SHORT = Size(
     crowds=scale.SHORT,
     rounds=1,
     few=1,
+    draws=1,
     bursts=1,
     requests=200,
     seconds=0.5,
@@ -151,7 +155,7 @@ async def _of_processes(systems: Stand, parts: tuple[str, ...], size: Size) -> A
     if "gateway" in parts:
         yield await whole.measure(systems, cells=size.cells, rounds=size.rounds, requests=size.requests)
     if "latency" in parts:
-        yield await latency.measure(systems, rounds=size.rounds, seconds=size.seconds, requests=size.requests)
+        yield await latency.measure(systems, rounds=size.draws, seconds=size.seconds, requests=size.requests)
     if "streams" in parts:
         yield await streaming.measure(systems, rounds=size.few, parts=size.parts)
 
