@@ -44,6 +44,8 @@ class Ledger:
         """Whether another config has come to hold since."""
         self.closed: set[str] = set()
         """Where there was no capacity then."""
+        self.gone: set[str] = set()
+        """What was ejected then."""
         self.lasting = set(plan.endpoints)
         """The endpoints that have been in all configs, so that their series are as old as the gateway."""
         self.expect(plan)

@@ -25,7 +25,7 @@ def check(ledger: Ledger, stage: Stage) -> None:
     check_closed(ledger, status, waiting)
     check_counts(ledger, stage, status)
     check_queues(ledger, stage, status, waiting)
-    check_order(ledger, waiting)
+    check_order(ledger, status, waiting)
     for attempt in ledger.attempts:
         check_record(ledger, attempt)
     mark_displaced(status, waiting)
@@ -118,14 +118,24 @@ def check_bound(ledger: Ledger, name: str, waiting: list[Errand]) -> None:
             assert len(own) <= ledger.plan.endpoints[name]["max_waiting"]
 
 
-def check_order(ledger: Ledger, waiting: list[Errand]) -> None:
-    """Nobody of a route was sent before somebody who waits longer for the same endpoint."""
+def check_order(ledger: Ledger, status: Status, waiting: list[Errand]) -> None:
+    """Nobody of a route was sent before somebody who waits longer for the same endpoint, but who had no other left."""
+    gone = {name for name, now in status.items() if now["health"]["ejected"]}
     for run in ledger.fresh:
         errand = ledger.errands[run.body]
+        if _has_nowhere_else(errand, run.endpoint, gone | ledger.gone):
+            continue
         for other in waiting:
             if other.route == errand.route and _waits_for(ledger, other, run.endpoint):
                 assert _came(ledger, other) >= errand.first, f"{errand.body!r} has overtaken {other.body!r}"
     ledger.fresh.clear()
+    ledger.gone = gone
+
+
+def _has_nowhere_else(errand: Errand, name: str, gone: set[str]) -> bool:
+    """Whether an errand may go to an ejected endpoint at once: another config may have others for who waits there."""
+    places = [{place for tier in attempt.tiers for place in tier} for attempt in errand.attempts]
+    return any(name in each and each <= gone for each in places)
 
 
 def _waits_for(ledger: Ledger, errand: Errand, name: str) -> bool:
