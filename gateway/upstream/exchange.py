@@ -34,7 +34,7 @@ class Exchange:
         answered: told of a whole answer as soon as it is there; what is sent then may have the same connection.
     """
 
-    __slots__ = ("_answer", "_answered", "_connection", "_deadlines", "_pool", "_started")
+    __slots__ = ("_answer", "_answered", "_connection", "_deadlines", "_given_back", "_pool", "_started")
 
     def __init__(
         self,
@@ -44,12 +44,13 @@ class Exchange:
         started: float,
         answered: Callable[[Answer], None],
     ) -> None:
-        self._connection: Connection | None = connection
+        self._connection = connection
         self._pool = pool
         self._deadlines = deadlines
         self._started = started
         self._answered = answered
         self._answer: Answer | None = None
+        self._given_back = False
 
     async def run(self, head: bytes, call: Call, deadline: float, outbox: Outbox | None) -> Answer:
         """Send a request, and wait for its whole answer.
@@ -65,7 +66,7 @@ class Exchange:
             TimeoutError: there was none in time.
             UnsentError: the connection was over before the request could be sent.
         """
-        connection = self._own()
+        connection = self._connection
         ended = connection.begin(head, call, by_parts=False, outbox=outbox, ended=self._end)
         self._deadlines.set(connection, deadline)
         await ended
@@ -85,7 +86,7 @@ class Exchange:
         Raises:
             WireError: there is no answer, or none that is whole.
         """
-        connection = self._own()
+        connection = self._connection
         connection.begin(head, call, by_parts=True)
         parted = await connection.head()
         answer = connection.answer(self._started)
@@ -99,22 +100,17 @@ class Exchange:
 
     def close(self) -> None:
         """Close the connection, unless it was given back."""
-        if self._connection is not None:
+        if not self._given_back:
             self._deadlines.lift(self._connection)
             self._connection.abort()
 
     def _end(self) -> None:
-        connection = self._own()
+        connection = self._connection
         self._answer = connection.answer(self._started)
         self._deadlines.lift(connection)
         self._give_back()
         self._answered(self._answer)
 
     def _give_back(self) -> None:
-        self._pool.give_back(self._own())
-        self._connection = None
-
-    def _own(self) -> Connection:
-        if self._connection is None:
-            raise RuntimeError("the connection carries another call already")
-        return self._connection
+        self._given_back = True
+        self._pool.give_back(self._connection)
