@@ -245,7 +245,10 @@ async def test_waiters_are_served_in_order(make_stand: MakeStand) -> None:
 async def test_the_next_call_leaves_before_the_answer_does(
     make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the last byte of an answer its permit goes to the first waiter, whose call is sent in that very moment."""
+    """With the last byte of an answer its permit goes to the first waiter, whose call is sent in that very moment.
+
+    It does not go out on the connection of that answer, which may be closed with it: the first opens another.
+    """
     stand = await make_stand(StandSettings({"echo": ECHO}))
     told: list[str] = []
     begin, release, send_whole = Connection.begin, Permit.release, reply.send_whole
@@ -267,15 +270,15 @@ async def test_the_next_call_leaves_before_the_answer_does(
     monkeypatch.setattr(Permit, "release", note_release)
     monkeypatch.setattr(reply, "send_whole", note_answer)
     tasks = []
-    for number in range(2):
+    for number in range(3):
         body = b"%d" % number
         tasks.append(asyncio.create_task(stand.invoke("echo", body, X_Amzn_SageMaker_Custom_Attributes="seconds=0.1")))
         while sum_of(stand, "echo") != number + 1:
             await asyncio.sleep(0)
     await asyncio.gather(*tasks)
 
-    assert told[:5] == ["call 0", "last byte", "call 1", "handed over", "answer 0"]
-    assert told[5:] == ["last byte", "handed over", "answer 1"]
+    assert told[:5] == ["call 0", "last byte", "handed over", "answer 0", "call 1"]
+    assert told[5:] == ["last byte", "call 2", "handed over", "answer 1", "last byte", "handed over", "answer 2"]
 
 
 async def test_who_hangs_up_with_the_last_byte_leaves_no_orphan(

@@ -83,7 +83,7 @@ class Upstream:
             sink: takes the body of a 200 as it comes; the answer that is returned at the end has none then.
             connected: called before the first byte goes out, on each connection that is tried.
             answered: where there is no sink, told of the answer as soon as its last byte is read, which is before
-                whoever waits for it goes on; what is sent then may have the same connection.
+                whoever waits for it goes on.
 
         Raises:
             Refusal: `unreachable` where no byte of it left, so that no model can have seen it; else `timeout` or

@@ -106,8 +106,7 @@ class Connection(asyncio.Protocol):
             call: its body, and what is taken as its answer.
             by_parts: whether the body of a 200 is wanted as it comes.
             outbox: where the request waits for others, if it is small; None where it goes out at once.
-            ended: called with the last byte of a whole answer, before whoever waits for it goes on. The connection can
-                be used again from then on, once the answer is taken.
+            ended: called with the last byte of a whole answer, before whoever waits for it goes on.
 
         Returns:
             Done when the answer is whole, or will not be; or, where it is wanted in parts, when there are news of it.
@@ -173,7 +172,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close it at once. What is left of a request is not sent: a part of one runs no model."""
-        self._unsent, self._held = NOTHING, b""
+        self._unsent, self._held, self._ended = NOTHING, b"", None
         self._transport.abort()
 
     # What the loop tells
@@ -266,7 +265,6 @@ class Connection(asyncio.Protocol):
         if self._busy:
             self._busy = False
             self._failure = UnsentError() if self._held and isinstance(failure, WireError) else failure
-            self._ended = None
             self.abort()
             _wake(self._waiter)
 

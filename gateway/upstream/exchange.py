@@ -1,5 +1,6 @@
 """One call on one connection: its request goes out, its answer comes in, and the connection is free or over."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -24,14 +25,14 @@ class Sink(Protocol):
 
 
 class Exchange:
-    """What one call does with a connection: it goes back to its pool with the last byte of the answer, or is closed.
+    """What one call does with a connection: it goes back to its pool after the answer, or is closed.
 
     Args:
         connection: which carries nothing else.
         pool: where it comes from.
         deadlines: knows what is late.
         started: when the call began, by `perf_counter`.
-        answered: told of a whole answer as soon as it is there; what is sent then may have the same connection.
+        answered: told of a whole answer as soon as it is there.
     """
 
     __slots__ = ("_answer", "_answered", "_connection", "_deadlines", "_given_back", "_pool", "_started")
@@ -95,7 +96,8 @@ class Exchange:
             while part := await connection.read():
                 await sink.put(part)
         if sink.sound():
-            self._give_back()
+            self._given_back = True
+            self._pool.give_back(connection)
         return answer
 
     def close(self) -> None:
@@ -108,9 +110,7 @@ class Exchange:
         connection = self._connection
         self._answer = connection.answer(self._started)
         self._deadlines.lift(connection)
-        self._give_back()
-        self._answered(self._answer)
-
-    def _give_back(self) -> None:
+        # A turn later: if the other side closes with its answer, that is read by then, and no call is sent into it.
         self._given_back = True
-        self._pool.give_back(self._connection)
+        asyncio.get_running_loop().call_soon(self._pool.give_back, connection)
+        self._answered(self._answer)

@@ -1,15 +1,15 @@
-"""One call on one connection, which is free with the last byte of the answer, before anybody goes on with that."""
+"""One call on one connection: who is told of its answer at once may send the next, but never into a closing one."""
 
 import asyncio
 
 import pytest
 
 from gateway.errors import TIMEOUT, Refusal
+from gateway.handover import Handover
 from gateway.models import Answer
 from gateway.upstream import Upstream
 from tests.raw import OK, Peer, raw_server, serve_held, serve_ok
-from tests.upstream.calls import Collector, call_to, opened
-from tests.waiting import until
+from tests.upstream.calls import Collector, call_to, connections, opened
 
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno"
 
@@ -29,7 +29,8 @@ class Relay:
         self._url = url
         self._seconds = seconds
         self._leaves = leaves
-        self._second: asyncio.Task[Answer] | None = None
+        self._turn: Handover[None] = Handover()
+        self._second = asyncio.create_task(self._follow())
         self.told: list[str] = []
         """What happened, in order."""
         self.first = asyncio.create_task(self._run())
@@ -37,9 +38,11 @@ class Relay:
 
     async def second(self) -> Answer:
         """The answer of the second call."""
-        await until(lambda: self._second is not None)
-        assert self._second is not None
         return await self._second
+
+    async def _follow(self) -> Answer:
+        await self._turn
+        return await self._upstream.send(call_to(self._url, timeout_seconds=self._seconds))
 
     async def _run(self) -> Answer:
         answer = await self._upstream.send(call_to(self._url), answered=self._answered)
@@ -48,18 +51,19 @@ class Relay:
 
     def _answered(self, answer: Answer) -> None:
         self.told.append(f"answered: {answer.status}")
-        call = call_to(self._url, timeout_seconds=self._seconds)
-        self._second = asyncio.create_task(self._upstream.send(call))
+        self._turn.hand(None)
         if self._leaves:
             self.first.cancel()
 
 
 async def test_it_is_told_before_whoever_waits_goes_on() -> None:
-    """What is sent next has the same connection, and each call its own answer."""
+    """What is sent next has its own connection and its own answer; later calls have the use of both."""
     async with raw_server(serve_ok) as server, opened() as upstream:
         relay = Relay(upstream, server.url)
         answers = await relay.first, await relay.second()
-        assert (server.connections, len(server.requests)) == (1, 2)
+        for _ in range(3):
+            await upstream.send(call_to(server.url))
+        assert (server.connections, len(server.requests)) == (2, 5)
 
     assert relay.told == ["answered: 200", "goes on"]
     assert [answer.body for answer in answers] == [b"ok", b"ok"]
@@ -70,9 +74,8 @@ async def test_whatever_the_status() -> None:
 
     async def refuse(peer: Peer) -> None:
         await peer.answer(BUSY)
-        await serve_ok(peer)
 
-    async with raw_server(refuse) as server, opened() as upstream:
+    async with raw_server(refuse, serve_ok) as server, opened() as upstream:
         relay = Relay(upstream, server.url)
         statuses = (await relay.first).status, (await relay.second()).status
 
@@ -81,35 +84,35 @@ async def test_whatever_the_status() -> None:
 
 
 async def test_who_leaves_then_takes_nothing_from_the_next() -> None:
-    """The connection carries the second call by then: it is not closed with the first."""
+    """The second call is not cut off with the first, and the connection of that is kept: its answer was whole."""
     async with raw_server(serve_ok) as server, opened() as upstream:
         relay = Relay(upstream, server.url, leaves=True)
         with pytest.raises(asyncio.CancelledError):
             await relay.first
         assert (await relay.second()).body == b"ok"
-        assert server.connections == 1
+        assert len(connections(upstream)) == 2
 
     assert relay.told == ["answered: 200"]
 
 
 async def test_the_next_call_keeps_its_deadline() -> None:
-    """That of the first is lifted, not that of the second on the same connection."""
+    """That of the first is lifted, not that of the second."""
     async with raw_server(serve_held) as server, opened() as upstream:
         relay = Relay(upstream, server.url, seconds=0.05)
         server.gate.release()
         await relay.first
         with pytest.raises(Refusal) as caught:
             await relay.second()
-        assert server.connections == 1
 
     assert caught.value.row is TIMEOUT
 
 
-async def test_a_connection_that_is_over_is_not_given_on() -> None:
-    """SageMaker closes it with its answer: the second call has one of its own."""
+@pytest.mark.parametrize("said", [False, True])
+async def test_no_call_is_sent_into_a_connection_that_ends(*, said: bool) -> None:
+    """SageMaker closes it with its answer, and says so or not: no call goes there, and none is lost."""
 
     async def close(peer: Peer) -> None:
-        await peer.answer(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        await peer.answer(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") if said else OK)
 
     async with raw_server(close, serve_ok) as server, opened() as upstream:
         relay = Relay(upstream, server.url)
