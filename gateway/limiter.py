@@ -23,7 +23,10 @@ class Waiter(Protocol):
         """The route by which they came: those of one route are served in order, and routes in turn."""
 
     def grant(self, permit: "Permit") -> bool:
-        """Take the permit, or say False because one has left already: then the next in the queue is asked."""
+        """Take the permit, or say False because one has left already: then the next in the queue is asked.
+
+        It may be given back before this returns.
+        """
 
 
 class _State(Enum):
@@ -282,13 +285,15 @@ class Limiter:
             route, queue = next(iter(queues.items()))
             waiter, _ = queue.popitem(last=False)
             self._waiting -= 1
-            if not queue:
+            if queue:
+                queues.move_to_end(route)
+            else:
                 del queues[route]
             permit = self._grant()
             if not waiter.grant(permit):
                 self._take_back(permit)
-            elif queue:
-                queues.move_to_end(route)
+                if queue:
+                    queues.move_to_end(route, last=False)
 
     def _take_back(self, permit: Permit) -> None:
         """Nobody wanted it. It is not released: that would admit the next from within."""

@@ -126,12 +126,15 @@ class Caller:
         self.route = route
         self.permit: Permit | None = None
         self.gone = False
+        self.hasty = False
         self.asked = 0
 
     def grant(self, permit: Permit) -> bool:
-        """Take the permit, unless one has gone."""
+        """Take the permit, unless one has gone; who is hasty is done with it at once."""
         self.asked += 1
         if self.gone:
             return False
         self.permit = permit
+        if self.hasty:
+            permit.release()
         return True

@@ -261,6 +261,17 @@ def test_a_route_whose_first_has_gone_does_not_lose_its_turn() -> None:
     assert (second.permit is not None, other.permit) == (True, None)
 
 
+def test_who_is_done_at_once_costs_no_route_its_turn() -> None:
+    """A permit that is given back while it is granted goes on to the next route, as if it had been used."""
+    limiter = Limiter(capacity=1, max_waiting=9)
+    permit = take(limiter)
+    hasty, second = queue_up(limiter, 2, "a")
+    (other,) = queue_up(limiter, 1, "b")
+    hasty.hasty = True
+    permit.release()
+    assert (hasty.asked, second.permit, other.permit is not None) == (1, None, True)
+
+
 def test_who_comes_again_stands_where_they_would_have() -> None:
     """Behind those of their route who came before them, before the others, and also where as many wait as may."""
     clock = Clock()

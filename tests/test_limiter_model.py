@@ -84,8 +84,9 @@ class LimiterModel(RuleBasedStateMachine):
             else:
                 assert caller.permit is not None
                 assert caller.permit.limiter is self.limiter
-                self.grant(caller.permit)
-                granted.append(caller.permit)
+                if not caller.hasty:
+                    self.grant(caller.permit)
+                    granted.append(caller.permit)
                 if self.lines[caller.route]:
                     self.order.append(self.order.pop(0))
         assert not any(caller.asked for caller, _ in self.waiting())
@@ -132,11 +133,12 @@ class LimiterModel(RuleBasedStateMachine):
         route=st.sampled_from(ROUTES),
         since=st.none() | st.floats(-50, 0),
         gone=st.booleans(),
+        hasty=st.booleans(),
     )
-    def queue(self, route: str, *, since: float | None, gone: bool = False) -> object:
-        """Whoever queues gets what is free at once; they may have gone by then, and decline."""
+    def queue(self, route: str, *, since: float | None, gone: bool = False, hasty: bool = False) -> object:
+        """Whoever queues gets what is free at once; they may have gone by then, and decline, or be done at once."""
         caller = Caller(route)
-        caller.gone = gone
+        caller.gone, caller.hasty = gone, hasty
         since = None if since is None else self.clock.now + since
         self.limiter.enqueue(caller, since=since)
         self.expect_place(caller, since)
