@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -15,12 +15,12 @@ class Handover(asyncio.Future[T]):
     be it one step from being sent.
     """
 
-    _waiting: tuple[Callable[["Handover[T]"], object], Context | None] | None = None
+    _waiting: tuple[Callable[["Handover[T]"], object], Context] | None = None
 
     def add_done_callback(self, fn: Callable[["Handover[T]"], object], /, *, context: Context | None = None) -> None:
         """Remember who waits: the task calls this when it awaits."""
         super().add_done_callback(fn, context=context)
-        self._waiting = fn, context
+        self._waiting = fn, context or copy_context()
 
     def hand(self, value: T) -> None:
         """Set the result, and have the waiting task go on until it waits again.
@@ -37,7 +37,4 @@ class Handover(asyncio.Future[T]):
         go_on, context = waiting
         self.remove_done_callback(go_on)
         self.set_result(value)
-        if context is None:
-            go_on(self)
-        else:
-            context.run(go_on, self)
+        context.run(go_on, self)
