@@ -101,17 +101,17 @@ async def leaves_the_queue(stage: Stage) -> None:
     stage.promises["the others in order, the one who left never"] = order == [b"0", b"1", b"3"]
 
 
-async def leaves_as_it_is_sent(stage: Stage) -> None:
-    """The same after an answer of a model: the permit comes with its last byte, and the call leaves with the permit."""
-    unwanted = await _leave_over_and_over(stage)
-    stage.promises["no permit comes to who has left"] = unwanted == 0
-
-
 async def leaves_as_it_is_granted(stage: Stage) -> None:
     """Over and over: the first in the queue hangs up as its permit comes, some turns of the loop earlier or later."""
     unwanted = await _leave_over_and_over(stage)
     stage.notes = f"permits whose caller had left: {unwanted} in {SCHEDULES} schedules"
     stage.promises["it came to that in some schedules"] = unwanted > 0
+
+
+async def leaves_as_it_is_sent(stage: Stage) -> None:
+    """The same after an answer of a model: the permit comes with its last byte, and the call leaves with the permit."""
+    unwanted = await _leave_over_and_over(stage)
+    stage.promises["no permit comes to who has left"] = unwanted == 0
 
 
 async def _leave_over_and_over(stage: Stage) -> int:
