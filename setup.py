@@ -36,7 +36,6 @@ HOT = (
     "upstream/client",
     "upstream/connection",
     "upstream/deadlines",
-    "upstream/exchange",
     "upstream/outbox",
     "upstream/pool",
     "upstream/reading",

@@ -54,13 +54,23 @@ class Stream(NamedTuple):
     parts: Parts
     pipe: Pipe
 
+    def end(self) -> None:
+        """Take that no more comes.
+
+        Raises:
+            PartsError: it has begun, and is not whole.
+        """
+        if self.pipe.head.done():
+            self.parts.end()
+
 
 class Attempt(NamedTuple):
     """One try to have an endpoint take a call.
 
     Attributes:
         endpoint: where it goes.
-        permit: the right to it, which is given back at its end; None where the operation needs none.
+        permit: the right to it, which is given back with the last byte of a 200, else at its end; None where the
+            operation needs none.
         stream: takes the answer in parts; None where it comes whole.
         connect_attempts: how often a connection is tried for.
         connect_seconds: how long each time.
@@ -108,7 +118,7 @@ class Dispatcher:
             Refusal: there is no answer, or none that is whole.
         """
         given_up = False
-        endpoint, stream, started = attempt.endpoint, attempt.stream, perf_counter()
+        endpoint, stream = attempt.endpoint, attempt.stream
         if stream is not None:
             stream.pipe.head.add_done_callback(lambda _: endpoint.health.reached())  # its end may be minutes away
         try:
@@ -117,10 +127,7 @@ class Dispatcher:
                 endpoint.health.no_capacity()
             else:
                 endpoint.health.reached()
-            if answer.status != OK:
-                given_up = protocol.may_still_run(answer)
-            elif stream is None and attempt.permit is not None:
-                endpoint.pace.observe(perf_counter() - started)
+            given_up = protocol.may_still_run(answer)
             return answer
         except Refusal as refusal:
             given_up = refusal.row is errors.TIMEOUT
@@ -137,7 +144,7 @@ class Dispatcher:
         """SageMaker's answer; where it does not take the keys, that to one more try with others."""
         credentials = attempt.endpoint.credentials
         keys, started = credentials.current(), perf_counter()
-        answer = await self._send(_sign(attempt, order, keys, visit), attempt, visit)
+        answer = await self._send(_sign(attempt, order, keys, visit), attempt, visit, started)
         if not protocol.keys_refused(answer):
             return answer
         try:
@@ -146,31 +153,36 @@ class Dispatcher:
             raise leaving() from None  # cut off, and no model has seen it
         if visit.orphaned:
             raise keyless()  # nobody is there to want another, and no model has seen this one
-        answer = await self._send(_sign(attempt, order, keys, visit, perf_counter() - started), attempt, visit)
+        again = _sign(attempt, order, keys, visit, perf_counter() - started)
+        answer = await self._send(again, attempt, visit, started)
         if protocol.keys_refused(answer):
             credentials.reject(keys)
             raise keyless()
         return answer
 
-    async def _send(self, call: Call, attempt: Attempt, visit: Visit) -> Answer:
-        stream, started = attempt.stream, perf_counter()
+    async def _send(self, call: Call, attempt: Attempt, visit: Visit, began: float) -> Answer:
+        """SageMaker's answer to one signature. The permit is held since `began`."""
+        stream, permit, started = attempt.stream, attempt.permit, perf_counter()
 
         def connected() -> None:
             visit.called = True
             attempt.endpoint.health.connected()
 
-        def answered(answer: Answer) -> None:
-            if answer.status == OK and attempt.permit is not None:
-                attempt.permit.release()  # at once: the instance idles
+        def answered(status: int) -> None:
+            now = perf_counter()
+            visit.upstream = now - started
+            if status == OK and permit is not None:
+                attempt.endpoint.pace.observe(now - began)
+                permit.release()  # at once: the instance idles
 
         try:
             sink = stream.pipe if stream else None
             answer = await self._upstream.send(call, sink, connected=connected, answered=answered)
-            visit.upstream = perf_counter() - started
             visit.aws_request_id = protocol.request_id(answer)
             visit.upstream_error = protocol.error_code(answer)
-            if stream is not None and stream.pipe.head.done():
-                stream.parts.end()
+            if stream is not None:
+                visit.upstream = perf_counter() - started
+                stream.end()
             return answer
         except PartsError as error:
             raise Refusal(errors.BROKEN, f"{error} The model has run.") from error

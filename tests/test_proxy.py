@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import os
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from gateway.config import Config
 from gateway.limiter import Permit
 from gateway.log import make_logger
 from gateway.models import Answer, Call, Record
+from gateway.pace import Pace
 from gateway.proxy import Proxy
 from gateway.request import Request, Sent
 from gateway.upstream import Upstream
@@ -279,6 +281,34 @@ async def test_the_next_call_leaves_before_the_answer_does(
 
     assert told[:5] == ["call 0", "last byte", "handed over", "answer 0", "call 1"]
     assert told[5:] == ["last byte", "call 2", "handed over", "answer 1", "last byte", "handed over", "answer 2"]
+
+
+async def test_what_is_done_for_the_next_is_not_counted_as_its_time(
+    make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call is over with the last byte of its answer, for the metrics, the log and whoever asks how long to wait."""
+    stand = await make_stand(StandSettings({"echo": ECHO}))
+    late = 0.0
+    observed: list[float] = []
+    release = Permit.release
+
+    def dally(permit: Permit) -> None:
+        nonlocal late
+        late += 100
+        release(permit)
+
+    def note(_: Pace, seconds: float) -> None:
+        observed.append(seconds)
+
+    monkeypatch.setattr(Permit, "release", dally)
+    monkeypatch.setattr(Pace, "observe", note)
+    monkeypatch.setattr("gateway.dispatch.perf_counter", lambda: time.perf_counter() + late)
+    await stand.invoke("echo")
+    await until(lambda: len(stand.log("request_finished")) == 1)
+
+    assert late == 100
+    assert 0 < observed[0] < 100
+    assert 0 < stand.log("request_finished")[0]["upstream_ms"] < 100_000
 
 
 async def test_who_hangs_up_with_the_last_byte_leaves_no_orphan(

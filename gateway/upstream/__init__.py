@@ -1,7 +1,6 @@
 """The client pool: a signed call in, SageMaker's answer out. Foreign failures become refusals here and nowhere else."""
 
-from gateway.upstream.client import Retries, Upstream
-from gateway.upstream.exchange import Sink
+from gateway.upstream.client import Retries, Sink, Upstream
 from gateway.upstream.lifetime import open_upstream
 
 __all__ = ["Retries", "Sink", "Upstream", "open_upstream"]

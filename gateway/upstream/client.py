@@ -17,7 +17,6 @@ from gateway.errors import BROKEN, TIMEOUT, UNREACHABLE, Refusal
 from gateway.models import Answer, Call
 from gateway.upstream.connection import Connection, UnsentError
 from gateway.upstream.deadlines import Deadlines
-from gateway.upstream.exchange import Exchange, Sink
 from gateway.upstream.opening import Opener, Origin
 from gateway.upstream.outbox import Outbox
 from gateway.upstream.pool import Pool
@@ -33,6 +32,19 @@ class _Destination:
 
     pool: Pool
     head: str
+
+
+class Sink(Protocol):
+    """Takes an answer in parts, as it comes."""
+
+    def begin(self, head: Answer) -> None:
+        """Status and headers are there."""
+
+    async def put(self, part: bytes) -> None:
+        """So is a part of the body; while this waits, no more is read than fills a buffer."""
+
+    def sound(self) -> bool:
+        """All of it is there: whether it is what it should be. If not, its connection carries no other call."""
 
 
 class Retries(Protocol):
@@ -74,7 +86,7 @@ class Upstream:
         sink: Sink | None = None,
         *,
         connected: Callable[[], None] = _nothing,
-        answered: Callable[[Answer], None] = _nothing,
+        answered: Callable[[int], None] = _nothing,
     ) -> Answer:
         """Send the call once and read its answer to the end.
 
@@ -82,8 +94,8 @@ class Upstream:
             call: the call.
             sink: takes the body of a 200 as it comes; the answer that is returned at the end has none then.
             connected: called before the first byte goes out, on each connection that is tried.
-            answered: where there is no sink, told of the answer as soon as its last byte is read, which is before
-                whoever waits for it goes on.
+            answered: where there is no sink, told the status of the answer as soon as its last byte is read, which is
+                before whoever waits for it goes on.
 
         Raises:
             Refusal: `unreachable` where no byte of it left, so that no model can have seen it; else `timeout` or
@@ -98,19 +110,25 @@ class Upstream:
         outbox = None if call.urgent else self._outbox
         while True:
             connection = pool.take() or await self._open(pool, call, deadline)
-            exchange = Exchange(connection, pool, self._deadlines, started, answered)
+            sound = sink is None
             try:
                 connected()
                 if sink is None:
-                    return await exchange.run(head, call, deadline, outbox)
+                    ended = connection.begin(head, call, by_parts=False, outbox=outbox, answered=answered)
+                    return await self._exchange(connection, ended, started, deadline)
                 async with asyncio.timeout_at(deadline):
-                    return await exchange.pour(head, call, sink)
+                    answer = await _pour(connection, head, call, started, sink)
+                sound = sink.sound()
+                return answer
             except UnsentError:
                 outbox = None  # its connection was closed while it waited for others: the next one sends it at once
             except (WireError, TimeoutError) as error:
                 raise _lost(error, call) from error
             finally:
-                exchange.close()
+                if sound:
+                    pool.give_back(connection)
+                else:
+                    connection.abort()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -118,6 +136,16 @@ class Upstream:
         for pool in self._pools.values():
             await pool.close()
         await self._opener.close()
+
+    async def _exchange(
+        self, connection: Connection, ended: asyncio.Future[None], started: float, deadline: float
+    ) -> Answer:
+        self._deadlines.set(connection, deadline)
+        try:
+            await ended
+        finally:
+            self._deadlines.lift(connection)
+        return connection.answer(started)
 
     async def _open(self, pool: Pool, call: Call, deadline: float) -> Connection:
         """A new connection; where there is none it may be tried again, since no model saw the call."""
@@ -147,6 +175,18 @@ class Upstream:
 def _head(beginning: str, call: Call) -> bytes:
     lines = "".join([f"{name}: {value}\r\n" for name, value in call.headers])
     return f"{beginning}{lines}Content-Length: {len(call.body)}\r\n\r\n".encode("ascii")
+
+
+async def _pour(connection: Connection, head: bytes, call: Call, started: float, sink: Sink) -> Answer:
+    """The answer, in parts where it is a 200."""
+    connection.begin(head, call, by_parts=True)
+    parted = await connection.head()
+    answer = connection.answer(started)
+    if parted:
+        sink.begin(answer)
+        while part := await connection.read():
+            await sink.put(part)
+    return answer
 
 
 def _unreachable(error: Exception) -> Refusal:

@@ -44,9 +44,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_answered",
         "_busy",
         "_choked",
-        "_ended",
         "_failure",
         "_held",
         "_loop",
@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._unsent = NOTHING
         self._held = b""
         self._waiter: asyncio.Future[None] | None = None
-        self._ended: Callable[[], None] | None = None
+        self._answered: Callable[[int], None] | None = None
         self._failure: WireError | TimeoutError | UnsentError | None = None
 
     # What a call does with it
@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
         *,
         by_parts: bool,
         outbox: Outbox | None = None,
-        ended: Callable[[], None] | None = None,
+        answered: Callable[[int], None] | None = None,
     ) -> asyncio.Future[None]:
         """Send a request; the connection has to be `usable`.
 
@@ -106,13 +106,13 @@ class Connection(asyncio.Protocol):
             call: its body, and what is taken as its answer.
             by_parts: whether the body of a 200 is wanted as it comes.
             outbox: where the request waits for others, if it is small; None where it goes out at once.
-            ended: called with the last byte of a whole answer, before whoever waits for it goes on.
+            answered: told the status with the last byte of a whole answer, before whoever waits for it goes on.
 
         Returns:
             Done when the answer is whole, or will not be; or, where it is wanted in parts, when there are news of it.
         """
         self._busy = True
-        self._wakeful, self._ended = by_parts, ended
+        self._wakeful, self._answered = by_parts, answered
         self._reader.begin(call.response_headers, call.max_response_bytes, by_parts=by_parts)
         self._waiter = waiter = self._loop.create_future()
         if len(call.body) <= COPIED_BYTES:
@@ -172,7 +172,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close it at once. What is left of a request is not sent: a part of one runs no model."""
-        self._unsent, self._held, self._ended = NOTHING, b"", None
+        self._unsent, self._held, self._answered = NOTHING, b"", None
         self._transport.abort()
 
     # What the loop tells
@@ -208,7 +208,7 @@ class Connection(asyncio.Protocol):
             if reader.parted and reader.size > READ_BUFFER_BYTES:
                 self._paused = True
                 self._transport.pause_reading()
-            _wake(self._waiter)
+            self._wake()
 
     def eof_received(self) -> None:
         """The other side says no more. It closes with that."""
@@ -253,12 +253,12 @@ class Connection(asyncio.Protocol):
     def _end(self) -> None:
         """The answer is whole."""
         self._busy = False
-        waiter, ended, self._ended = self._waiter, self._ended, None
+        answered, self._answered = self._answered, None
         try:
-            if ended is not None:
-                ended()
+            if answered is not None:
+                answered(self._reader.status)
         finally:
-            _wake(waiter)  # not that of the call that the connection may have by now
+            self._wake()
 
     def _fail(self, failure: WireError | TimeoutError) -> None:
         """There will be no whole answer."""
@@ -266,7 +266,7 @@ class Connection(asyncio.Protocol):
             self._busy = False
             self._failure = UnsentError() if self._held and isinstance(failure, WireError) else failure
             self.abort()
-            _wake(self._waiter)
+            self._wake()
 
     def _raise_failure(self) -> None:
         """Say it once: kept, it would hold its traceback, and that the connection."""
@@ -275,6 +275,10 @@ class Connection(asyncio.Protocol):
                 raise self._failure
             finally:
                 self._failure = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def _news(self) -> None:
         if self._waiter is None or self._waiter.done():
@@ -286,8 +290,3 @@ class Connection(asyncio.Protocol):
             self._paused = False
             if not self._transport.is_closing():
                 self._transport.resume_reading()
-
-
-def _wake(waiter: asyncio.Future[None] | None) -> None:
-    if waiter is not None and not waiter.done():
-        waiter.set_result(None)

@@ -140,7 +140,7 @@ class FarEnd:
         sink: Sink | None = None,
         *,
         connected: Callable[[], None],
-        answered: Callable[[Answer], None],
+        answered: Callable[[int], None],
     ) -> Answer:
         """Take a call, as `Upstream` does."""
         run = Run(len(self.runs), call.url.split("/")[-2], call.body, self._story(), sink is not None)
@@ -167,7 +167,7 @@ class FarEnd:
             self._works_on(run)
         if sink is None:
             # By the loop, as of the last byte that is read; whoever waits goes on later.
-            telling = asyncio.get_running_loop().call_soon(answered, answer)
+            telling = asyncio.get_running_loop().call_soon(answered, answer.status)
             try:
                 await asyncio.sleep(0)
             except asyncio.CancelledError:

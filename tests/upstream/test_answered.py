@@ -1,4 +1,4 @@
-"""One call on one connection: who is told of its answer at once may send the next, but never into a closing one."""
+"""Who is told of an answer with its last byte may send the next call at once, but never into a closing connection."""
 
 import asyncio
 
@@ -49,8 +49,8 @@ class Relay:
         self.told.append("goes on")
         return answer
 
-    def _answered(self, answer: Answer) -> None:
-        self.told.append(f"answered: {answer.status}")
+    def _answered(self, status: int) -> None:
+        self.told.append(f"answered: {status}")
         self._turn.hand(None)
         if self._leaves:
             self.first.cancel()
@@ -124,7 +124,7 @@ async def test_no_call_is_sent_into_a_connection_that_ends(*, said: bool) -> Non
 
 async def test_of_an_answer_in_parts_nobody_is_told() -> None:
     """Its end is for whoever takes the parts to judge."""
-    told: list[Answer] = []
+    told: list[int] = []
     async with raw_server(serve_ok) as server, opened() as upstream:
         await upstream.send(call_to(server.url), Collector(), answered=told.append)
 
