@@ -23,10 +23,7 @@ class Waiter(Protocol):
         """The route by which they came: those of one route are served in order, and routes in turn."""
 
     def grant(self, permit: "Permit") -> bool:
-        """Take the permit, or say False because one has left already: then the next in the queue is asked.
-
-        It may be given back before this returns.
-        """
+        """Take the permit, and maybe give it back already; False where one has left: then the next is asked."""
 
 
 class _State(Enum):
