@@ -38,7 +38,7 @@ Below all of them stand the words:
 * `errors`: every way to be refused
 * `models`: the nouns that pass between modules
 * `jitter`: a time, more or less
-* `memo`: what a function made of what it was asked before
+* `memo`: what a function made of what it was asked before; `value`: classes of what nobody changes
 
 And beside them `emulator`, a local SageMaker, which imports nothing of the gateway: it must not share its bugs.
 """

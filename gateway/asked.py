@@ -1,7 +1,6 @@
 """What a caller asks for, as the headers of the request say it."""
 
 import re
-from typing import NamedTuple
 
 from aiohttp import HttpVersion11, web
 
@@ -9,6 +8,7 @@ from gateway.errors import BAD_REQUEST, Refusal
 from gateway.models import Operation
 from gateway.sagemaker.parts import asked_of_the_model, wants_frames
 from gateway.sagemaker.protocol import request_headers
+from gateway.value import value
 
 QUEUE_TIMEOUT = "X-Gateway-Queue-Timeout"
 """How many seconds a caller is going to wait for a permit, if it says so; never longer than the config lets it."""
@@ -20,7 +20,8 @@ LONGEST_ID = 128
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 
-class Asked(NamedTuple):
+@value
+class Asked:
     """What a caller asks for.
 
     Attributes:
@@ -42,15 +43,15 @@ def read_headers(request: web.BaseRequest, operation: Operation) -> Asked:
     Raises:
         Refusal: it cannot be sent like this.
     """
-    items, frames = request.headers.items(), None
+    given, frames = request.headers, None
     if operation.streams:
         if request.version < HttpVersion11:
             raise Refusal(BAD_REQUEST, "A stream needs HTTP/1.1: before it, a cut looks like an end.")
-        frames = wants_frames(request.headers)
-    headers = request_headers(operation, asked_of_the_model(request.headers) if frames is False else items)
-    given = request.headers.get(INVOCATION_ID)
-    known = given is not None and 0 < len(given) <= LONGEST_ID
-    return Asked(headers, frames, _patience(request.headers.get(QUEUE_TIMEOUT)), given if known else None)
+        frames = wants_frames(given)
+    headers = request_headers(operation, asked_of_the_model(given) if frames is False else given.items())
+    invocation_id = given.get(INVOCATION_ID)
+    known = invocation_id is not None and 0 < len(invocation_id) <= LONGEST_ID
+    return Asked(headers, frames, _patience(given.get(QUEUE_TIMEOUT)), invocation_id if known else None)
 
 
 def _patience(given: str | None) -> float | None:

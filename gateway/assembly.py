@@ -242,7 +242,13 @@ def _doors(config: Config, name: str, kind: HostKind) -> dict[str, Door]:
     for operation in OPERATIONS:
         url = call_url(config, name, operation, kind)
         signer = Signer(method="POST", url=url, region=region_of(config, settings))
-        doors[operation.name] = Door(url, signer, taken(operation, settings.fixed_headers))
+        doors[operation.name] = Door(
+            url=url,
+            signer=signer,
+            fixed=taken(operation, settings.fixed_headers),
+            timeout_seconds=settings.stream_timeout_seconds if operation.streams else settings.timeout_seconds,
+            max_response_bytes=settings.max_response_bytes,
+        )
     return doors
 
 

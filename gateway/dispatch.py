@@ -3,20 +3,21 @@
 import asyncio
 from collections.abc import Callable
 from time import perf_counter, time
-from typing import NamedTuple, Self
+from typing import Self
 
 from gateway import errors
 from gateway.asked import Asked
 from gateway.endpoint import Endpoint
 from gateway.errors import Refusal, keyless, leaving
 from gateway.limiter import Permit
-from gateway.models import Answer, Call, Unseen
+from gateway.models import Answer, Call
 from gateway.reply import Pipe
 from gateway.router import Match
 from gateway.sagemaker import protocol
 from gateway.sagemaker.parts import Parts, PartsError
 from gateway.sagemaker.signing import Credentials
 from gateway.upstream import Upstream
+from gateway.value import value
 from gateway.visit import Visit
 
 OK = 200
@@ -27,7 +28,8 @@ IMPATIENT_SECONDS = 2.0
 LEAST_SECONDS = 0.1
 
 
-class Order(NamedTuple):
+@value
+class Order:
     """What a caller wants from SageMaker: all of a call but its signature, which has to be fresh at dispatch.
 
     Attributes:
@@ -43,7 +45,8 @@ class Order(NamedTuple):
     digest: str
 
 
-class Stream(NamedTuple):
+@value
+class Stream:
     """The answer of one call, in parts.
 
     Attributes:
@@ -64,7 +67,8 @@ class Stream(NamedTuple):
             self.parts.end()
 
 
-class Attempt(NamedTuple):
+@value
+class Attempt:
     """One try to have an endpoint take a call.
 
     Attributes:
@@ -123,7 +127,7 @@ class Dispatcher:
             stream.pipe.head.add_done_callback(lambda _: endpoint.health.reached())  # its end may be minutes away
         try:
             answer = await self._ask(attempt, order, visit)
-            if protocol.unseen(answer) is Unseen.NO_CAPACITY:
+            if protocol.lacks_capacity(answer):
                 endpoint.health.no_capacity()
             else:
                 endpoint.health.reached()
@@ -209,20 +213,19 @@ def _give_back(permit: Permit | None, cooldown_seconds: float) -> None:
 
 
 def _sign(attempt: Attempt, order: Order, keys: Credentials, visit: Visit, spent: float = 0.0) -> Call:
-    settings, operation = attempt.endpoint.settings, order.match.operation
+    operation = order.match.operation
     door = attempt.endpoint.doors[operation.name]
     headers = order.asked.headers
     if door.fixed:
         headers = (*door.fixed, *(header for header in headers if header not in door.fixed))
-    seconds = settings.stream_timeout_seconds if operation.streams else settings.timeout_seconds
     return Call(
         url=door.url,
         headers=(*headers, *door.signer.sign(headers, order.digest, keys, time())),
         body=order.body,
         response_headers=operation.response_headers,
-        max_response_bytes=settings.max_response_bytes,
+        max_response_bytes=door.max_response_bytes,
         connect_attempts=attempt.connect_attempts,
         connect_seconds=attempt.connect_seconds,
-        timeout_seconds=seconds - spent,
+        timeout_seconds=door.timeout_seconds - spent,
         urgent=bool(visit.queue),  # whoever waited for a permit has an instance wait
     )

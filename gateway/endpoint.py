@@ -21,11 +21,15 @@ class Door:
         url: their whole URL.
         signer: signs for it.
         fixed: headers that the endpoint's settings fix.
+        timeout_seconds: how long a call may take.
+        max_response_bytes: longest answer that is read.
     """
 
     url: str
     signer: Signer
     fixed: Headers
+    timeout_seconds: float
+    max_response_bytes: int
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii as _quote
+from operator import attrgetter
 from time import gmtime, strftime, time
 from typing import Protocol
 
-from gateway.memo import Memo
+from gateway.memo import memo
 from gateway.models import Record
 
 REMEMBERED = 1024
@@ -14,8 +15,11 @@ REMEMBERED = 1024
 
 LONGEST_REMEMBERED = 1000
 
-_FIRST, _LAST = Record._fields.index("method"), Record._fields.index("upstream_error") + 1
+_TOLD = ("method", "path", "remote", "caller", "endpoint", "operation", "status", "reason", "upstream_error")
 """The fields of a record that say what was asked, by whom, and how it ended."""
+
+_what = attrgetter(*_TOLD)
+
 
 EVENT = "request_finished"
 """What the line of a request says that has happened."""
@@ -46,7 +50,7 @@ class Lines:
         self._second = -1
         self._stamp = ""  # of that second
         # What stands between the ids and the times is often the same, and most of the line.
-        self._told = Memo(_tell, REMEMBERED, keeps=lambda _, told: len(told) <= LONGEST_REMEMBERED)
+        self._told = memo(_tell, REMEMBERED, keeps=lambda _, told: len(told) <= LONGEST_REMEMBERED)
 
     def write(self, records: Sequence[Record]) -> None:
         """Tell of some requests, at once."""
@@ -59,7 +63,7 @@ class Lines:
         self._stream.flush()
 
     def _line(self, record: Record, timestamp: str) -> str:
-        told = self._told[record[_FIRST:_LAST]]
+        told = self._told(_what(record))
         more = self._more(record) if record.joined or record.failovers else ""
         queue, upstream = record.queue, record.upstream
         return (
@@ -83,7 +87,7 @@ def failovers(record: Record) -> list[str]:
 
 
 def _tell(what: tuple[object, ...]) -> str:
-    return ENCODER.encode(dict(zip(Record._fields[_FIRST:_LAST], what, strict=True)))[1:-1]
+    return ENCODER.encode(dict(zip(_TOLD, what, strict=True)))[1:-1]
 
 
 def _text(value: str | None) -> str:

@@ -11,21 +11,10 @@ def _always(_key: object, _value: object) -> bool:
     return True
 
 
-class Memo(dict[Key, Value]):
-    """A dictionary that fills itself: `memo[key]` is `make(key)`.
+class _Memo(dict[Key, Value]):
+    """A dictionary that fills itself."""
 
-    `functools.lru_cache` does the same for many callers and threads; here, on the path of every request, a look is half
-    as long, and what a stranger may make long need not be kept.
-
-    Args:
-        make: a function of its argument alone.
-        most: how much is kept; then it begins anew.
-        keeps: whether something is kept at all.
-    """
-
-    def __init__(
-        self, make: Callable[[Key], Value], most: int, *, keeps: Callable[[Key, Value], bool] = _always
-    ) -> None:
+    def __init__(self, make: Callable[[Key], Value], most: int, keeps: Callable[[Key, Value], bool]) -> None:
         super().__init__()
         self._make = make
         self._most = most
@@ -38,3 +27,20 @@ class Memo(dict[Key, Value]):
                 self.clear()
             self[key] = value
         return value
+
+
+def memo(
+    make: Callable[[Key], Value], most: int, *, keeps: Callable[[Key, Value], bool] = _always
+) -> Callable[[Key], Value]:
+    """A function that answers as `make` does, and asks it only for what it does not know.
+
+    `functools.lru_cache` does the same for many arguments and threads; here, on the path of every request, a look is
+    half as long, and what a stranger may make long need not be kept.
+
+    Args:
+        make: a function of its argument alone.
+        most: how much is kept; then it begins anew.
+        keeps: whether something is kept at all.
+    """
+    # The dictionary's own method: by way of `memo[key]`, CPython calls it at five times the price.
+    return _Memo(make, most, keeps).__getitem__

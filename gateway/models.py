@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from re import Pattern
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+from gateway.value import value
 
 Headers: TypeAlias = Sequence[tuple[str, str]]
 
@@ -47,7 +49,8 @@ class Operation:
     max_body_bytes: int = 2**63 - 1
 
 
-class Call(NamedTuple):
+@value
+class Call:
     """One signed request to SageMaker.
 
     Attributes:
@@ -73,7 +76,8 @@ class Call(NamedTuple):
     urgent: bool = True
 
 
-class Answer(NamedTuple):
+@value
+class Answer:
     """What goes back to a caller: SageMaker's answer as it came, or a refusal.
 
     Attributes:
@@ -120,7 +124,8 @@ class Failover:
     upstream_error: str | None
 
 
-class Record(NamedTuple):
+@value
+class Record:
     """All that is told of one request once it is over, to metrics and log. Times are in seconds.
 
     Attributes:

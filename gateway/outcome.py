@@ -35,6 +35,6 @@ def final(outcome: Answer | Refusal) -> Answer:
     """
     if isinstance(outcome, Refusal):
         raise outcome.fresh()
-    if protocol.unseen(outcome) is Unseen.NO_CAPACITY:
+    if protocol.lacks_capacity(outcome):
         raise Refusal(errors.NO_CAPACITY, "SageMaker has no capacity for this endpoint now. No model saw the call.")
     return outcome

@@ -126,7 +126,7 @@ class Proxy:
         places = self._places
         content = None if caller.proven else await self._read(request, visit, caller, places.router.max_body_bytes)
         visit.caller = caller.name
-        match = places.router.find(request.method, request.rel_url.raw_path)
+        match = places.router.find(request.method, visit.path)
         visit.endpoint, visit.operation = match.endpoints[0], match.operation.name
         caller.check_route(match.route)
         asked = read_headers(request, match.operation)
@@ -139,9 +139,10 @@ class Proxy:
             Admission(match, places.endpoints, self._balances[match.route], self._roster).check()
         body, digest = content or await self._read(request, visit, caller, match.max_body_bytes)
         check_size(len(body), match.max_body_bytes)
-        make = partial(self._make, request, visit, Order(match, asked, body, digest), places.endpoints)
+        order = Order(match, asked, body, digest)
         if not joins:
-            return await make()
+            return await self._make(request, visit, order, places.endpoints)
+        make = partial(self._make, request, visit, order, places.endpoints)
         key = asked.invocation_id, caller.name, match.route, match.operation.name, digest, asked.headers, asked.patience
         if self._roster.draining and not self._flights.under_way(key):
             raise leaving()  # another replica may run it; what runs here it would run twice
@@ -156,9 +157,10 @@ class Proxy:
                 found = await read_body(request, limit=max_bytes, seconds=self._body_seconds, memory=memory)
         body, digest = found
         visit.bytes_in = len(body)
-        caller.check_signature(
-            method=request.method, target=request.raw_path, headers=request.headers, body_sha256=digest
-        )
+        if not caller.proven:
+            caller.check_signature(
+                method=request.method, target=request.raw_path, headers=request.headers, body_sha256=digest
+            )
         return body, digest
 
     async def _make(

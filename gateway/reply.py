@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from http import HTTPStatus
+from itertools import chain
 from typing import Protocol
 
 from aiohttp import HttpVersion10, web
@@ -21,6 +22,8 @@ JOINED_BYTES = 64 * 1024
 
 BODILESS = frozenset({204, 304})
 """RFC 9110, section 6.4.1."""
+
+_LAST_LINES = f"Server: {PROXY_NAME}\r\n\r\n"
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 """What stands behind the status; clients ignore it (RFC 9112, section 4)."""
@@ -145,27 +148,26 @@ async def send_whole(request: web.BaseRequest, answer: Answer, marks: dict[str, 
     else:
         transport.write(head + body)
     writer.output_size += len(head) + len(body)
-    await writer.drain()
+    if transport.get_write_buffer_size():
+        await writer.drain()
     return Sent(answer.status, keep_alive=keep_alive)
 
 
 def _head(request: web.BaseRequest, answer: Answer, marks: dict[str, str], *, keep_alive: bool) -> bytes:
     """Status line and headers: RFC 9112, sections 4 and 9.3."""
-    version, status = request.version, answer.status
-    lines = [f"{name}: {value}" for name, value in (*answer.headers, *marks.items())]
+    old, status = request.version == HttpVersion10, answer.status
+    lines = list(map(": ".join, chain(answer.headers, marks.items())))
+    text = "".join(lines)
+    if "\n" in text or "\r" in text:
+        raise ValueError("a header of the answer has a line break in it")
     if status not in BODILESS:
         lines.append(f"Content-Length: {len(answer.body)}")
     if not keep_alive:
         lines.append("Connection: close")
-    elif version == HttpVersion10:
+    elif old:
         lines.append("Connection: keep-alive")
-    fields = "\r\n".join(lines)
-    if fields.count("\n") != len(lines) - 1 or fields.count("\r") != len(lines) - 1:
-        raise ValueError("a header of the answer has a line break in it")
-    return (
-        f"HTTP/{version[0]}.{version[1]} {status} {REASONS.get(status, '')}\r\n{fields}\r\n"
-        f"Date: {rfc822_formatted_time()}\r\nServer: {PROXY_NAME}\r\n\r\n"
-    ).encode()
+    start = f"HTTP/{'1.0' if old else '1.1'} {status} {REASONS.get(status, '')}"
+    return "\r\n".join((start, *lines, f"Date: {rfc822_formatted_time()}", _LAST_LINES)).encode()
 
 
 def open_parts(head: Answer, marks: dict[str, str], *, close: bool) -> web.StreamResponse:

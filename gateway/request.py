@@ -11,10 +11,13 @@ VERSIONS = (HttpVersion11, HttpVersion10)
 class Request(web.BaseRequest):
     """A request as aiohttp has it, but for how it is answered."""
 
-    ATTRS = web.BaseRequest.ATTRS | frozenset(["on_hang_up"])
+    ATTRS = web.BaseRequest.ATTRS | frozenset(["on_hang_up", "perhaps_long"])
 
     on_hang_up: Callable[[], None] | None = None
     """Called when the caller hangs up, in place of the cancelling of the task that answers it."""
+
+    perhaps_long = False
+    """Whether so much has come at once that its head may be longer than it may."""
 
     def let_go(self) -> None:
         """Forget the task that answers it: an exception would hold both, and go in circles."""
@@ -28,12 +31,13 @@ class Request(web.BaseRequest):
     @property
     def version(self) -> HttpVersion:
         """The version of the answer."""
-        return self.spoken if self.spoken in VERSIONS else HttpVersion11
+        spoken = self._message.version
+        return spoken if spoken in VERSIONS else HttpVersion11
 
     @property
     def keep_alive(self) -> bool:
         """Whether another request may follow. Where it could start in the middle of a body, none may."""
-        content = self.content
+        content = self._payload
         return not self._message.should_close and content.is_eof() and content.exception() is None
 
 

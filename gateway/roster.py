@@ -16,27 +16,22 @@ class Refusable(Protocol):
 
 
 class Roster:
-    """Everybody who has to be waited for, or told, before the process may end."""
+    """Everybody who has to be waited for, or told, before the process may end.
+
+    Attributes:
+        draining: whether new requests are refused because the gateway is going away.
+        stopped: whether everybody was cut off: nothing may be dispatched any more.
+    """
 
     def __init__(self) -> None:
-        self._draining = False
+        self.draining = False
+        self.stopped = False
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._stopped = False
         self.readers: set[asyncio.Task[Any]] = set()
         self.turns: set[Refusable] = set()
         self.calls: set[asyncio.Task[Any]] = set()
-
-    @property
-    def draining(self) -> bool:
-        """Whether new requests are refused because the gateway is going away."""
-        return self._draining
-
-    @property
-    def stopped(self) -> bool:
-        """Whether everybody was cut off: nothing may be dispatched any more."""
-        return self._stopped
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -68,7 +63,7 @@ class Roster:
 
     def drain(self) -> None:
         """Take no more requests; those that wait or run go on."""
-        self._draining = True
+        self.draining = True
 
     async def wait_idle(self) -> None:
         """Wait until no request is open, orphans included."""
@@ -76,7 +71,7 @@ class Roster:
 
     def cut_off(self) -> tuple[int, int]:
         """Refuse who still sends or waits, give up what still runs; how many that were not sent, and how many were."""
-        self._draining = self._stopped = True
+        self.draining = self.stopped = True
         waiting, running = len(self.readers) + len(self.turns), len(self.calls)
         for reader in tuple(self.readers):
             reader.cancel()

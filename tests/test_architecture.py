@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "gateway"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
+    ("value",),
     ("config", "errors", "jitter", "memo", "models", "request"),
     ("handover", "line", "records"),
     (

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import prometheus_client
@@ -148,7 +148,7 @@ class Whole(Collector):
 def test_a_part_of_the_samples_can_be_asked_for() -> None:
     """Those of some names, in both forms; where there is none of them, nothing."""
     metrics = make(endpoints=MANY)
-    metrics.count([RECORD._replace(endpoint=MANY[7], joined=True)])
+    metrics.count([replace(RECORD, endpoint=MANY[7], joined=True)])
     names = [f"{PREFIX}capacity", f"{PREFIX}joins_total", "process_open_fds", "unheard_of"]
 
     plain = list(text_string_to_metric_families(told(metrics, "", names)))
@@ -194,7 +194,7 @@ async def test_a_scrape_agrees_with_itself_while_requests_come_in() -> None:
     async def request() -> None:
         nonlocal recorded
         for number in count():
-            metrics.count([RECORD._replace(endpoint=MANY[number % len(MANY)], duration=1)])
+            metrics.count([replace(RECORD, endpoint=MANY[number % len(MANY)], duration=1)])
             recorded += 1
             await asyncio.sleep(0)
 
@@ -216,7 +216,7 @@ async def test_a_scrape_tells_of_the_endpoints_that_were_there_when_it_began() -
     scrape = asyncio.create_task(Exposition(metrics.look)(""))
     await asyncio.sleep(0)
     metrics.replace(*quiet(["another"]))
-    metrics.count([RECORD._replace(endpoint="another", duration=1)])
+    metrics.count([replace(RECORD, endpoint="another", duration=1)])
 
     _, during = await scrape
     _, after = await Exposition(metrics.look)("")
@@ -228,7 +228,7 @@ async def test_a_scrape_tells_of_the_endpoints_that_were_there_when_it_began() -
 async def test_scrapes_at_the_same_time_are_both_right() -> None:
     """Each in its own form, of all endpoints."""
     metrics = make(endpoints=MANY)
-    metrics.count([RECORD._replace(endpoint=MANY[0], duration=1)])
+    metrics.count([replace(RECORD, endpoint=MANY[0], duration=1)])
     expose = Exposition(metrics.look)
 
     (plain_type, plain), (modern_type, modern), (_, some) = await asyncio.gather(

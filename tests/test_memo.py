@@ -1,6 +1,6 @@
 """Memo: the function is asked once, and what is kept is bounded."""
 
-from gateway.memo import Memo
+from gateway.memo import memo
 
 
 class Counted:
@@ -18,25 +18,24 @@ class Counted:
 def test_the_function_is_asked_once() -> None:
     """Every further look finds what it said."""
     upper = Counted()
-    memo = Memo(upper, 2)
+    find = memo(upper, 2)
 
-    assert ([memo["a"], memo["a"], memo["b"], memo["a"]], upper.asked) == (["A", "A", "B", "A"], ["a", "b"])
+    assert ([find(name) for name in "aaba"], upper.asked) == (["A", "A", "B", "A"], ["a", "b"])
 
 
 def test_no_more_than_so_many_are_kept() -> None:
     """Whatever strangers ask for: it begins anew, and goes on to say what is right."""
-    memo = Memo(Counted(), 2)
+    upper = Counted()
+    find = memo(upper, 2)
 
-    assert [(memo[name], len(memo)) for name in "abcd"] == [("A", 1), ("B", 2), ("C", 1), ("D", 2)]
+    assert [find(name) for name in "abcabcca"] == list("ABCABCCA")
+    assert upper.asked == ["a", "b", "c", "a", "b", "c", "a"]  # each third one finds nothing kept
 
 
 def test_what_is_not_worth_it_is_not_kept() -> None:
-    """What a stranger made long is worked out each time."""
+    """What a stranger made long is worked out each time, and takes nobody's place."""
     upper = Counted()
-    memo = Memo(upper, 2, keeps=lambda name, _: len(name) < 2)
+    find = memo(upper, 1, keeps=lambda name, _: len(name) < 2)
 
-    assert ([memo["ab"], memo["ab"], memo["a"]], upper.asked, list(memo)) == (
-        ["AB", "AB", "A"],
-        ["ab", "ab", "a"],
-        ["a"],
-    )
+    assert [find(name) for name in ("a", "ab", "ab", "a")] == ["A", "AB", "AB", "A"]
+    assert upper.asked == ["a", "ab", "ab"]

@@ -70,7 +70,8 @@ TABLE = {
 Series = tuple[str, frozenset[tuple[str, str]]]
 Changes = dict[tuple[str, ...], float]
 
-LOST = RECORD._replace(
+LOST = replace(
+    RECORD,
     endpoint=None,
     operation=None,
     status=404,
@@ -248,7 +249,7 @@ ANSWERED: Changes = {
     [
         (RECORD, {**ANSWERED, ("requests_total", "200", "resnet", "InvokeEndpoint"): 1}),
         (
-            RECORD._replace(status=424, upstream_error="ModelError", queue=0.5),
+            replace(RECORD, status=424, upstream_error="ModelError", queue=0.5),
             {
                 **ANSWERED,
                 ("queue_wait_seconds_sum", "resnet"): 0.5,
@@ -257,7 +258,7 @@ ANSWERED: Changes = {
             },
         ),
         (
-            RECORD._replace(status=424, reason="timeout", first_byte=None),
+            replace(RECORD, status=424, reason="timeout", first_byte=None),
             {
                 **CALLED,
                 ("requests_total", "424", "resnet", "InvokeEndpoint"): 1,
@@ -265,7 +266,7 @@ ANSWERED: Changes = {
             },
         ),
         (
-            RECORD._replace(status=413, reason="too_large", first_byte=None, upstream=None, queue=None),
+            replace(RECORD, status=413, reason="too_large", first_byte=None, upstream=None, queue=None),
             {
                 **DONE,
                 ("requests_total", "413", "resnet", "InvokeEndpoint"): 1,
@@ -273,11 +274,12 @@ ANSWERED: Changes = {
             },
         ),
         (
-            RECORD._replace(status=499, orphaned=True),
+            replace(RECORD, status=499, orphaned=True),
             {**ANSWERED, ("requests_total", "499", "resnet", "InvokeEndpoint"): 1},
         ),
         (
-            RECORD._replace(
+            replace(
+                RECORD,
                 failovers=(
                     Failover("bert", Unseen.THROTTLED, "ThrottlingException"),
                     Failover("bert", Unseen.QUEUE_FULL, None),
@@ -296,10 +298,10 @@ ANSWERED: Changes = {
             },
         ),
         (
-            RECORD._replace(joined=True),
+            replace(RECORD, joined=True),
             {**ANSWERED, ("requests_total", "200", "resnet", "InvokeEndpoint"): 1, ("joins_total", "resnet"): 1},
         ),
-        (RECORD._replace(status=207), {**ANSWERED, ("requests_total", "_other", "resnet", "InvokeEndpoint"): 1}),
+        (replace(RECORD, status=207), {**ANSWERED, ("requests_total", "_other", "resnet", "InvokeEndpoint"): 1}),
         (
             LOST,
             {
@@ -334,7 +336,7 @@ def test_one_request_counts_where_it_belongs_and_nowhere_else(record: Record, ex
 def test_a_duration_falls_into_its_bucket(seconds: float) -> None:
     """A bucket's bound belongs to it; buckets are the promised ones, which reach past the 60 s of SageMaker."""
     metrics = make()
-    metrics.count([RECORD._replace(duration=seconds)])
+    metrics.count([replace(RECORD, duration=seconds)])
     found = samples(metrics)
     counts = {
         float(dict(labels)["le"]): value
@@ -381,8 +383,8 @@ def test_endpoints_come_and_go_with_all_of_their_series() -> None:
     assert {*ENDPOINTS} == {kept, gone}
 
     metrics.replace(*quiet((kept, "yolo")))
-    metrics.count([RECORD._replace(failovers=(Failover("resnet", Unseen.THROTTLED, ERRORS[0]),))])
-    metrics.count([RECORD._replace(endpoint=kept, failovers=(Failover("resnet", Unseen.THROTTLED, ERRORS[0]),))])
+    metrics.count([replace(RECORD, failovers=(Failover("resnet", Unseen.THROTTLED, ERRORS[0]),))])
+    metrics.count([replace(RECORD, endpoint=kept, failovers=(Failover("resnet", Unseen.THROTTLED, ERRORS[0]),))])
 
     named = {
         (name, frozenset((k, "resnet" if v == "yolo" else v) for k, v in labels)) for name, labels in samples(metrics)

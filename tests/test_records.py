@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gateway.models import Record
 from gateway.records import Records
@@ -29,7 +30,7 @@ class Hook:
 
 def record(name: str) -> Record:
     """One of the name."""
-    return RECORD._replace(request_id=name)
+    return replace(RECORD, request_id=name)
 
 
 def no_failure(message: str, error: Exception) -> None:

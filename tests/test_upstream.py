@@ -5,6 +5,7 @@ import gzip
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import pytest
@@ -108,7 +109,7 @@ async def test_an_empty_body_has_a_length_too(upstream: Upstream) -> None:
 async def test_the_path_is_sent_as_it_stands(upstream: Upstream, path: str) -> None:
     """It was signed like this: encoding it again, or normalising it, would break the signature."""
     async with raw_server(serve_ok) as server:
-        await upstream.send(call_to(server.url)._replace(url=server.url + path))
+        await upstream.send(replace(call_to(server.url), url=server.url + path))
     assert server.requests[0].head.startswith(f"POST {path} HTTP/1.1\r\n".encode())
 
 
@@ -129,7 +130,7 @@ async def test_large_bodies_pass_unchanged_both_ways(upstream: Upstream) -> None
         await peer.send(whole(request.body))
 
     async with raw_server(echo) as server:
-        answer = await upstream.send(call_to(server.url, body)._replace(max_response_bytes=LARGE))
+        answer = await upstream.send(replace(call_to(server.url, body), max_response_bytes=LARGE))
     assert answer.body == body
 
 
@@ -179,7 +180,7 @@ async def test_a_connection_that_died_while_idle_is_replaced_unseen(upstream: Up
 async def test_a_connection_that_ends_before_its_request_is_sent_is_replaced(upstream: Upstream) -> None:
     """In the turn in which the request waits for others: nothing of it has left, so that another one takes it, once."""
     async with raw_server(serve_ok) as server:
-        call = call_to(server.url)._replace(urgent=False)
+        call = replace(call_to(server.url), urgent=False)
         await upstream.send(call)
         (idle,) = open_connections(upstream)
         sending = asyncio.create_task(upstream.send(call))
@@ -205,7 +206,7 @@ async def test_only_what_is_not_urgent_waits_for_others(
 
     monkeypatch.setattr(Outbox, "put", note)
     async with raw_server(serve_ok) as server:
-        assert (await upstream.send(call_to(server.url)._replace(urgent=urgent))).body == b"ok"
+        assert (await upstream.send(replace(call_to(server.url), urgent=urgent))).body == b"ok"
 
     assert len(put) == (0 if urgent else 1)
 
@@ -644,7 +645,7 @@ async def test_second_attempts_are_a_tenth_of_the_calls(upstream: Upstream, refu
 async def test_a_connection_that_is_not_completed_in_time_is_unreachable() -> None:
     """Each of two attempts has `connect_seconds`, and the call was never sent."""
     with deaf() as port:
-        call = call_to(f"http://127.0.0.1:{port}")._replace(connect_seconds=0.05)
+        call = replace(call_to(f"http://127.0.0.1:{port}"), connect_seconds=0.05)
         assert await unreachable(call) == (UNREACHABLE, 2)
 
 
@@ -666,7 +667,7 @@ async def test_a_name_that_does_not_resolve_is_unreachable(
         raise error or AssertionError
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
-    call = call_to("http://models.example")._replace(connect_seconds=connect_seconds)
+    call = replace(call_to("http://models.example"), connect_seconds=connect_seconds)
     assert await unreachable(call) == (UNREACHABLE, 2)
 
 

@@ -54,7 +54,7 @@ def check(request: Request, head_bytes: int) -> None:
         raise Refusal(BAD_REQUEST, "Host is not a host, perhaps with a port.")
     target = request.raw_path
     _check_target(target)
-    if sum(map(len, chain.from_iterable(request.raw_headers))) + len(target) > head_bytes:
+    if request.perhaps_long and sum(map(len, chain.from_iterable(request.raw_headers))) + len(target) > head_bytes:
         raise too_long("The head", head_bytes)
 
 

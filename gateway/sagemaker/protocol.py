@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from gateway.errors import BAD_ENCODING, BAD_REQUEST, Refusal
-from gateway.memo import Memo
+from gateway.memo import memo
 from gateway.models import Answer, Header, Headers, Operation, Unseen
 
 _NAME = re.compile(r"[a-zA-Z0-9](?:-*[a-zA-Z0-9])*")
@@ -109,7 +109,7 @@ def _mean(allowed: Mapping[str, Header], name: str) -> Header | None:
 
 
 _MEANT = {
-    operation.name: Memo(
+    operation.name: memo(
         partial(_mean, operation.request_headers), REMEMBERED, keeps=lambda name, _: len(name) <= LONGEST_REMEMBERED
     )
     for operation in OPERATIONS
@@ -177,7 +177,7 @@ def request_headers(operation: Operation, headers: Iterable[tuple[str, str]]) ->
     passed: dict[str, str] = {}
     meant = _MEANT[operation.name]
     for name, value in headers:
-        header = meant[name]
+        header = meant(name)
         if header is None:
             continue
         if header is _CONTENT_ENCODING:
@@ -226,6 +226,11 @@ def unseen(answer: Answer) -> Unseen | None:
     if code == "ValidationError" and _NO_CAPACITY.match(str(_json(answer).get("Message"))):
         return Unseen.NO_CAPACITY
     return _UNSEEN.get((answer.status, code or ""))
+
+
+def lacks_capacity(answer: Answer) -> bool:
+    """Whether the fleet is scaled to zero."""
+    return answer.status >= _FIRST_ERROR_STATUS and unseen(answer) is Unseen.NO_CAPACITY
 
 
 def keys_refused(answer: Answer) -> bool:

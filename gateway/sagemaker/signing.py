@@ -7,10 +7,11 @@ import hmac
 from dataclasses import dataclass, field
 from hashlib import sha256
 from time import gmtime, strftime
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 from urllib.parse import quote, urlsplit
 
-from gateway.memo import Memo
+from gateway.memo import memo
+from gateway.value import value
 
 UNSIGNED_HEADERS = frozenset(
     {
@@ -52,8 +53,9 @@ class Credentials:
     session_token: str | None = field(default=None, repr=False)
 
 
-class _Form(NamedTuple):
-    """All of a canonical request but its prefix, its date and its body, and the names of the headers in it."""
+@value
+class _Form:
+    """All of a canonical request but its date and its body, and the names of the headers in it."""
 
     before_date: str
     after_date: str
@@ -75,6 +77,27 @@ class _Key:
         return outer.hexdigest()
 
 
+@value
+class _Moment:
+    """What the signatures of one second have in common.
+
+    Attributes:
+        second: since the epoch.
+        credentials: with which they are made.
+        stamp: the second, as it stands in a signature.
+        to_sign: all of the string to sign but the digest of the canonical request.
+        authorization: the beginning of the header.
+        key: that of the day.
+    """
+
+    second: int
+    credentials: Credentials
+    stamp: str
+    to_sign: str
+    authorization: str
+    key: _Key
+
+
 class Signer:
     """Signs requests to one URL. What does not change from request to request is worked out once.
 
@@ -92,11 +115,11 @@ class Signer:
         self._scope_tail = f"/{region}/{service}/aws4_request"
         self._region = region
         self._service = service
-        # Both are good for as long as their first element: a second, and a day of one key pair.
-        self._time: tuple[int, str, str] = (-1, "", "")
+        self._moment: _Moment | None = None
+        # Good for as long as its first element: a day of one key pair.
         self._key: tuple[tuple[str, str, str], _Key] = (("", "", ""), _Key(b""))
         # What repeats from request to request, by their headers and token: callers differ little in these.
-        self._forms = Memo(self._form, FORMS)
+        self._form_of = memo(self._form, FORMS)
 
     @property
     def host(self) -> str:
@@ -114,18 +137,14 @@ class Signer:
             credentials: the key pair to sign with.
             now: seconds since the epoch; the signature is valid for about 5 minutes from there.
         """
-        stamp, day = self._timestamp(now)
-        token = credentials.session_token
-        form = self._forms[headers, token]
-        request = f"{self._prefix}{form.before_date}{stamp}{form.after_date}{payload_sha256}"
-        scope = day + self._scope_tail
-        to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{sha256(request.encode()).hexdigest()}"
-        signature = self._signing_key(credentials, day).hexdigest(to_sign.encode())
-        authorization = (
-            f"AWS4-HMAC-SHA256 Credential={credentials.access_key_id}/{scope}, "
-            f"SignedHeaders={form.signed_headers}, Signature={signature}"
-        )
-        added = [("Host", self._host), ("X-Amz-Date", stamp), ("Authorization", authorization)]
+        second, moment, token = int(now), self._moment, credentials.session_token
+        if moment is None or moment.second != second or moment.credentials is not credentials:
+            self._moment = moment = self._begin(second, credentials)
+        form = self._form_of((headers, token))
+        request = f"{form.before_date}{moment.stamp}{form.after_date}{payload_sha256}"
+        signature = moment.key.hexdigest(f"{moment.to_sign}{sha256(request.encode()).hexdigest()}".encode())
+        authorization = f"{moment.authorization}{form.signed_headers}, Signature={signature}"
+        added = [("Host", self._host), ("X-Amz-Date", moment.stamp), ("Authorization", authorization)]
         if token:
             added.append(("X-Amz-Security-Token", token))
         return added
@@ -145,14 +164,20 @@ class Signer:
         place = canonical.index(("x-amz-date", _DATE))
         before = "".join([f"{name}:{value}\n" for name, value in canonical[:place]])
         after = "".join([f"{name}:{value}\n" for name, value in canonical[place + 1 :]])
-        return _Form(f"{before}x-amz-date:", f"\n{after}\n{signed_headers}\n", signed_headers)
+        return _Form(f"{self._prefix}{before}x-amz-date:", f"\n{after}\n{signed_headers}\n", signed_headers)
 
-    def _timestamp(self, now: float) -> tuple[str, str]:
-        second = int(now)
-        if second != self._time[0]:
-            stamp = strftime("%Y%m%dT%H%M%SZ", gmtime(second))
-            self._time = (second, stamp, stamp[:8])
-        return self._time[1], self._time[2]
+    def _begin(self, second: int, credentials: Credentials) -> _Moment:
+        stamp = strftime("%Y%m%dT%H%M%SZ", gmtime(second))
+        day = stamp[:8]
+        scope = day + self._scope_tail
+        return _Moment(
+            second=second,
+            credentials=credentials,
+            stamp=stamp,
+            to_sign=f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n",
+            authorization=f"AWS4-HMAC-SHA256 Credential={credentials.access_key_id}/{scope}, SignedHeaders=",
+            key=self._signing_key(credentials, day),
+        )
 
     def _signing_key(self, credentials: Credentials, day: str) -> "_Key":
         identity = (day, credentials.access_key_id, credentials.secret_access_key)

@@ -167,14 +167,14 @@ class Upstream:
         pool = self._pools.get(origin)
         if pool is None:
             self._pools[origin] = pool = Pool(self._opener, origin)
-        head = f"POST {target.raw_path_qs} HTTP/1.1\r\nUser-Agent: {self._user_agent}\r\n"
+        head = f"POST {target.raw_path_qs} HTTP/1.1\r\nUser-Agent: {self._user_agent}"
         destination = self._destinations[url] = _Destination(pool, head)
         return destination
 
 
 def _head(beginning: str, call: Call) -> bytes:
-    lines = "".join([f"{name}: {value}\r\n" for name, value in call.headers])
-    return f"{beginning}{lines}Content-Length: {len(call.body)}\r\n\r\n".encode("ascii")
+    last = f"Content-Length: {len(call.body)}\r\n\r\n"
+    return "\r\n".join((beginning, *map(": ".join, call.headers), last)).encode("ascii")
 
 
 async def _pour(connection: Connection, head: bytes, call: Call, started: float, sink: Sink) -> Answer:

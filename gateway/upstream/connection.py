@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
         """Whether it can take another call after this one."""
         # An answer may come early: the next call would queue behind the rest of this body.
         is_sent = not self._unsent and not self._transport.get_write_buffer_size()
-        return is_sent and self._reader.reusable and self.usable
+        return is_sent and self._reader.reusable and not self._busy and not self._transport.is_closing()
 
     def begin(
         self,

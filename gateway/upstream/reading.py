@@ -1,5 +1,6 @@
 """An answer from its bytes, however they are cut: status, headers and body. Strict, by llhttp; nothing here awaits."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import chain
 from sys import maxsize
@@ -8,7 +9,7 @@ from typing import NoReturn
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpResponseParser
 
-from gateway.memo import Memo
+from gateway.memo import memo
 
 MAX_HEAD_BYTES = 64 * 1024
 """Names and values of all headers of an answer; and what may come at a stretch that is no part of a body."""
@@ -25,7 +26,7 @@ REMEMBERED = 256
 
 
 @lru_cache(maxsize=16)
-def _known(passed: frozenset[str]) -> Memo[bytes, str | None]:
+def _known(passed: frozenset[str]) -> Callable[[bytes], str | None]:
     """What becomes of headers, by their names as they come: passed back, a word on the body's length (empty), or none.
 
     Args:
@@ -37,7 +38,7 @@ def _known(passed: frozenset[str]) -> Memo[bytes, str | None]:
         lower = name.lower()
         return name if lower in passed else "" if lower in _FRAMING else None
 
-    return Memo(kind, REMEMBERED)
+    return memo(kind, REMEMBERED)
 
 
 class WireError(Exception):
@@ -80,7 +81,9 @@ class Reader:
     )
 
     def __init__(self) -> None:
-        self.begin(frozenset(), 0, by_parts=False)
+        self._passed: frozenset[str] = frozenset()
+        self._known = _known(self._passed)
+        self.begin(self._passed, 0, by_parts=False)
         self.done = True
         self._parser = HttpResponseParser(self)
 
@@ -92,7 +95,8 @@ class Reader:
             limit: longest body.
             by_parts: whether the body of a 200 is to be taken as it comes, however long it is.
         """
-        self._passed, self._known = passed, _known(passed)
+        if passed is not self._passed:
+            self._passed, self._known = passed, _known(passed)
         self._limit = limit
         self._fields: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
@@ -118,7 +122,7 @@ class Reader:
             if not self.done:
                 raise WireError(self._problem or f"not HTTP: {error}") from error
             self.reusable = False  # nobody asked for what comes after the end
-        if self._quiet > MAX_HEAD_BYTES and not self.done:
+        if (self._quiet > MAX_HEAD_BYTES or len(self._fields) > MAX_HEADERS) and not self.done:
             raise WireError("the head of the answer is too long")
 
     def end(self) -> None:
@@ -152,8 +156,6 @@ class Reader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; or a trailer, which is nobody's."""
         self._fields.append((name, value))
-        if len(self._fields) > MAX_HEADERS:
-            self._refuse("the head of the answer is too long")
 
     def on_headers_complete(self) -> None:
         """The end of the headers, of an interim answer as well."""
@@ -162,7 +164,7 @@ class Reader:
             if status == _SWITCHING_PROTOCOLS:
                 self._refuse("SageMaker switched protocols unasked")
             return
-        if self._quiet > MAX_HEAD_BYTES and sum(map(len, chain(*self._fields))) > MAX_HEAD_BYTES:
+        if len(self._fields) > MAX_HEADERS or self._too_long():
             self._refuse("the head of the answer is too long")
         framed = self._read_fields()
         if self._by_parts and status == OK:
@@ -190,11 +192,14 @@ class Reader:
         else:
             self.begin(self._passed, self._limit, by_parts=self._by_parts)
 
+    def _too_long(self) -> bool:
+        return self._quiet > MAX_HEAD_BYTES and sum(map(len, chain(*self._fields))) > MAX_HEAD_BYTES
+
     def _read_fields(self) -> bool:
         """Sort the headers out; whether they say where the body ends."""
         framed, known, headers = False, self._known, self.headers
         for raw_name, raw_value in self._fields:
-            name = known[raw_name]
+            name = known(raw_name)
             if name:
                 try:
                     headers.append((name, raw_value.rstrip(b" \t").decode()))
