@@ -38,7 +38,8 @@ class Size:
         crowds: how large the crowds are.
         rounds: rounds that count.
         few: rounds of what is longer, or is not judged.
-        draws: rounds at half load: many and short, since each depends on what else the machine does just then.
+        draws: rounds of whole requests that are judged, and at half load: many and short, since each depends on what
+            else the machine does just then.
         bursts: rounds of the crowd at its physical limit.
         requests: requests to the gateway in a round.
         seconds: how long requests come at half load in a round.
@@ -153,7 +154,7 @@ async def _results(directory: Path, parts: tuple[str, ...], size: Size, beside: 
 
 async def _of_processes(systems: Stand, parts: tuple[str, ...], size: Size) -> AsyncIterator[Result]:
     if "gateway" in parts:
-        yield await whole.measure(systems, cells=size.cells, rounds=size.rounds, requests=size.requests)
+        yield await whole.measure(systems, cells=size.cells, rounds=size.draws, few=size.few, requests=size.requests)
     if "latency" in parts:
         yield await latency.measure(systems, rounds=size.draws, seconds=size.seconds, requests=size.requests)
     if "streams" in parts:

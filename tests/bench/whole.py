@@ -20,7 +20,7 @@ from .systems import (
     POOLED_UVLOOP,
     Stand,
 )
-from .turns import in_turns, part_of
+from .turns import in_turns
 
 BODY_BYTES = (100, 10_000, 1_000_000)
 CONNECTIONS = (1, 32, 256)
@@ -91,13 +91,14 @@ class Load:
         return max(self.connections, round(self.requests * SPEED[name] * large))
 
 
-async def measure(stand: Stand, *, cells: Sequence[Cell], rounds: int, requests: int) -> Result:
+async def measure(stand: Stand, *, cells: Sequence[Cell], rounds: int, few: int, requests: int) -> Result:
     """All systems under the same load, in interleaved rounds.
 
     Args:
         stand: what is measured.
         cells: with which bodies and connections.
-        rounds: how many rounds the judged cells have; the others have a third of them.
+        rounds: how many rounds the judged cells have.
+        few: how many the others have.
         requests: how many requests the gateway has in each.
     """
     rows: list[tuple[str, ...]] = []
@@ -106,12 +107,12 @@ async def measure(stand: Stand, *, cells: Sequence[Cell], rounds: int, requests:
     for cell in cells:
         judged = cell in JUDGED
         load = Load(*cell, requests)
-        costs = await compare(stand, load, rounds=rounds if judged else part_of(rounds), article=judged)
+        costs = await compare(stand, load, rounds=rounds if judged else few, article=judged)
         rows += _rows(load, costs)
         if judged:
             aims += _aims(load, costs)
             headlines += _headlines(load, costs)
-    return Result((_table(rows, rounds, requests),), tuple(aims), tuple(headlines))
+    return Result((_table(rows, rounds, few, requests),), tuple(aims), tuple(headlines))
 
 
 async def cost(server: Server, load: Load, *, requests: int, path: str = PATH) -> Cost:
@@ -206,7 +207,7 @@ def _short(size: int) -> str:
     return f"{size // 1000} kB" if size >= 1000 else f"{size} B"
 
 
-def _table(rows: list[tuple[str, ...]], rounds: int, requests: int) -> Table:
+def _table(rows: list[tuple[str, ...]], rounds: int, few: int, requests: int) -> Table:
     return Table(
         title="Whole request: body × connections, each system a process, the same callers and the same upstream",  # noqa: RUF001
         columns=(
@@ -218,7 +219,7 @@ def _table(rows: list[tuple[str, ...]], rounds: int, requests: int) -> Table:
             *(f"CPU beside {name}" for name in MOST),
         ),
         rows=rows,
-        note=f"{rounds} interleaved rounds ({part_of(rounds)} where nothing is judged) of {requests:,} requests to "
+        note=f"{rounds} interleaved rounds ({few} where nothing is judged) of {requests:,} requests to "
         "the gateway and more to whoever is faster, fewer to whoever is slower, in a closed loop over kept-alive "
         "connections; every answer is checked, and the first signature of every connection to the upstream is verified "
         "for every system. CPU is user and system time of all threads of the server's process, and a core serves so "
