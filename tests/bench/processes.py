@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).parents[2]
 """The checkout that this file is part of."""
 
-START_SECONDS = 20
+START_SECONDS = 60
 STOP_SECONDS = 10
 REGION = "ap-northeast-1"
 ACCESS_KEY_ID = "AKIABENCH"
@@ -65,18 +65,21 @@ def listen() -> socket.socket:
 
 
 @asynccontextmanager
-async def serving(arguments: Sequence[str], *, log: Path, checkout: Path = ROOT) -> AsyncIterator[Server]:
+async def serving(
+    arguments: Sequence[str], *, log: Path, checkout: Path = ROOT, under: Sequence[str] = ()
+) -> AsyncIterator[Server]:
     """A Python process that says `listening on http://HOST:PORT`; ended on the way out.
 
     Args:
         arguments: what comes after `python`.
         log: the file that its standard error goes to.
         checkout: the directory that it runs in, whose packages it imports.
+        under: the command that runs it, if it is not to be run by itself, and becomes its process.
 
     Raises:
         RuntimeError: it did not start.
     """
-    async with run([sys.executable, *arguments], log=log, checkout=checkout) as process:
+    async with run([*under, sys.executable, *arguments], log=log, checkout=checkout) as process:
         yield Server(process.pid, await _port(process, log), process)
 
 

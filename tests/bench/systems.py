@@ -87,6 +87,7 @@ async def serving_gateway(
     command: Sequence[str] = ("-m", "gateway"),
     checkout: Path = ROOT,
     settings: Mapping[str, Any] | None = None,
+    under: Sequence[str] = (),
 ) -> AsyncIterator[Server]:
     """A gateway with default settings, its access log in a file.
 
@@ -96,6 +97,7 @@ async def serving_gateway(
         command: how it is run.
         checkout: whose gateway it is.
         settings: groups of the config in place of these.
+        under: the command that runs Python, if it is not to be run by itself.
     """
     config = name.with_suffix(".yaml")
     groups = {
@@ -105,5 +107,5 @@ async def serving_gateway(
     }
     config.write_text(json.dumps({**groups, **(settings or {})}))  # JSON is YAML
     arguments = [*command, "serve", "--config", str(config)]
-    async with serving(arguments, log=name.with_suffix(".log"), checkout=checkout) as server:
+    async with serving(arguments, log=name.with_suffix(".log"), checkout=checkout, under=under) as server:
         yield server
