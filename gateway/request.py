@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, web
+from aiohttp.http_parser import RawRequestMessage
 
 VERSIONS = (HttpVersion11, HttpVersion10)
 """Those of HTTP that are spoken here."""
@@ -11,22 +12,18 @@ VERSIONS = (HttpVersion11, HttpVersion10)
 class Request(web.BaseRequest):
     """A request as aiohttp has it, but for how it is answered."""
 
-    ATTRS = web.BaseRequest.ATTRS | frozenset(["on_hang_up", "perhaps_long"])
+    ATTRS = web.BaseRequest.ATTRS | frozenset(["on_hang_up"])
 
     on_hang_up: Callable[[], None] | None = None
     """Called when the caller hangs up, in place of the cancelling of the task that answers it."""
-
-    perhaps_long = False
-    """Whether so much has come at once that its head may be longer than it may."""
 
     def let_go(self) -> None:
         """Forget the task that answers it: an exception would hold both, and go in circles."""
         self._task = None  # type: ignore[assignment]
 
-    @property
-    def spoken(self) -> HttpVersion:
-        """The version that the request line names."""
-        return self._message.version
+    def head(self) -> RawRequestMessage:
+        """Request line and headers, as they came."""
+        return self._message
 
     @property
     def version(self) -> HttpVersion:

@@ -34,6 +34,19 @@ async def test_a_thousand_pipelined_requests_are_served_in_order() -> None:
     assert counts == {"requests 200": 1000}
 
 
+@pytest.mark.parametrize("first", [len(GET) - 1, len(GET), len(GET) + 60_000, len(GET) + 70_000])
+async def test_a_long_head_behind_another_request_is_refused(first: int) -> None:
+    """However it comes: its beginning with the request before it, or its end alone."""
+    long = GET[:-2] + b"".join(b"X-%d: %b\r\n" % (number, b"x" * 8000) for number in range(12)) + b"\r\n"
+    wire = GET + long
+    async with listening() as listener, connected(listener.url) as caller:
+        await caller.send(wire[:first], wire[first:])
+        answers = [await caller.answer() for _ in range(2)]
+
+    assert [answer.status for answer in answers] == [200, 400]
+    assert b"The head is longer than 65536 bytes" in answers[1].body
+
+
 async def test_a_pipeline_waits_outside() -> None:
     """Row 27: memory does not grow with what is sent ahead: 1,000 requests of 20 kB, and nobody reads the answers."""
 

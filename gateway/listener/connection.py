@@ -47,7 +47,6 @@ class Connection(Arrival, Serving):
         "_limits",
         "_look_timer",
         "_over",
-        "_perhaps_long",
         "_refuse",
         "_send_timer",
         "_too_long",
@@ -89,7 +88,6 @@ class Connection(Arrival, Serving):
         self.came: list[bytes] = []
         self._head_since: float | None = since
         self._head_bytes = 0
-        self._perhaps_long = False  # once it is, each head is measured
         self._too_long = False
         self._unsent = 0
         self._look_timer: asyncio.TimerHandle | None = None
@@ -149,8 +147,6 @@ class Connection(Arrival, Serving):
             self._head_since = self._loop.time()
             if self._look_timer is None:
                 self._look_in(self._limits.head_seconds)
-        if self._head_bytes + len(data) > self._limits.head_bytes:
-            self._perhaps_long = True
         super().data_received(data)
         if data and not self._over and self._wire is not None and not self._wire.is_reading():
             self._look_after_silent_caller()
@@ -176,10 +172,7 @@ class Connection(Arrival, Serving):
         if self._wire is not None and not self._wire.is_reading():
             self._look_after_silent_caller()
         task = cast("asyncio.Task[None]", self._task_handler)  # in which this runs
-        request = Request(message, content, self, writer, task, self._loop)
-        if self._perhaps_long:
-            request.perhaps_long = True
-        return request
+        return Request(message, content, self, writer, task, self._loop)
 
     def answered(self) -> None:
         """It is answered."""

@@ -33,10 +33,11 @@ def check(request: Request, head_bytes: int) -> None:
     Raises:
         Refusal: it is not for a server of HTTP/1.1, or it can be read in two ways.
     """
-    version, headers = request.spoken, request.headers
+    head = request.head()
+    version, headers = head.version, head.headers
     if version not in VERSIONS:
         raise _other_version()
-    if request.method == "CONNECT":
+    if head.method == "CONNECT":
         raise Refusal(BAD_METHOD, "The gateway makes no tunnels: use POST.", allow="POST")
     if "Upgrade" in headers:
         # The parser stops at the end of such a request, whatever follows it.
@@ -52,9 +53,9 @@ def check(request: Request, head_bytes: int) -> None:
     if not _HOST.fullmatch(headers.get("Host", "")):
         # RFC 9112, section 3.2
         raise Refusal(BAD_REQUEST, "Host is not a host, perhaps with a port.")
-    target = request.raw_path
+    target = head.path
     _check_target(target)
-    if request.perhaps_long and sum(map(len, chain.from_iterable(request.raw_headers))) + len(target) > head_bytes:
+    if sum(map(len, chain.from_iterable(head.raw_headers))) + len(target) > head_bytes:
         raise too_long("The head", head_bytes)
 
 
