@@ -20,7 +20,7 @@ class Handover(asyncio.Future[T]):
     def add_done_callback(self, fn: Callable[["Handover[T]"], object], /, *, context: Context | None = None) -> None:
         """Remember who waits: the task calls this when it awaits."""
         super().add_done_callback(fn, context=context)
-        self._waiting = fn, context or copy_context()
+        self._waiting = fn, copy_context() if context is None else context
 
     def hand(self, value: T) -> None:
         """Set the result, and have the waiting task go on until it waits again.

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 
 import pytest
 
@@ -55,6 +55,23 @@ async def test_whoever_waits_goes_on_at_once() -> None:
 
     assert task.exception() is None
     assert story.told == ["a task has it", "handed over", "what came before", "a turn later"]
+
+
+@pytest.mark.parametrize("context", [Context(), copy_context()], ids=["empty", "not empty"])
+async def test_it_goes_on_in_its_own_context(context: Context) -> None:
+    """What the task sets after that is there when it goes on once more."""
+    future: Handover[str] = Handover()
+
+    async def name() -> str:
+        NAME.set(await future)
+        await asyncio.sleep(0)
+        return NAME.get("nothing")
+
+    task = asyncio.create_task(name(), context=context)
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(future.hand, "it")
+
+    assert await task == "it"
 
 
 async def test_within_a_task_it_takes_a_turn() -> None:
