@@ -33,7 +33,7 @@ class Owner(Protocol):
         """It is open."""
 
     def lost(self, connection: "Connection") -> None:
-        """It is closed; said once, after `opened`."""
+        """It is closed; said after `opened`, if it was open at all."""
 
 
 class Connection(asyncio.Protocol):
@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
         """Whether it can take another call after this one."""
         # An answer may come early: the next call would queue behind the rest of this body.
         is_sent = not self._unsent and not self._transport.get_write_buffer_size()
-        return is_sent and self._reader.reusable and not self._busy and not self._transport.is_closing()
+        return is_sent and self._reader.reusable and not self._transport.is_closing()
 
     def begin(
         self,
@@ -251,7 +251,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(part)
 
     def _end(self) -> None:
-        """The answer is whole."""
+        """The answer is whole. Nobody takes the connection before whoever waits for it has given it back."""
         self._busy = False
         answered, self._answered = self._answered, None
         try:

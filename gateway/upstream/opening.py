@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from functools import cache, partial
+from functools import cache
 from typing import NamedTuple
 
 from aiohappyeyeballs import AddrInfoType, start_connection
@@ -75,12 +75,15 @@ class Opener:
     async def _begin(self, origin: Origin, owner: Owner, wire: socket.socket) -> Connection:
         """A connection, from TCP on."""
         loop = asyncio.get_running_loop()
-        make = partial(Connection, owner)
-        if not origin.secure:
-            _, connection = await loop.create_connection(make, sock=wire)
-        else:
-            name = origin.host.rstrip(".")  # a host name may have a dot at its end, a certificate never has
-            _, connection = await loop.create_connection(make, sock=wire, ssl=self._context, server_hostname=name)
+        connection = Connection(owner)
+        context = self._context if origin.secure else None
+        # A host name may have a dot at its end, a certificate never has.
+        name = origin.host.rstrip(".") if origin.secure else None
+        try:
+            await loop.create_connection(lambda: connection, sock=wire, ssl=context, server_hostname=name)
+        except BaseException:
+            owner.lost(connection)  # uvloop closes it and tells nobody where the caller of this has left
+            raise
         return connection
 
 

@@ -3,12 +3,13 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from gateway.upstream.connection import Connection
 from gateway.upstream.opening import HEAD_START_SECONDS, Opener, Origin, default_context
@@ -27,6 +28,21 @@ class Owner:
 
     def lost(self, connection: Connection) -> None:
         """An end."""
+
+
+class Counting:
+    """Counts what is open."""
+
+    def __init__(self) -> None:
+        self.open: set[Connection] = set()
+
+    def opened(self, connection: Connection) -> None:
+        """One more."""
+        self.open.add(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """One less."""
+        self.open.discard(connection)
 
 
 @contextmanager
@@ -89,6 +105,28 @@ def deaf(address: str, port: int) -> Iterator[None]:
             filler.setblocking(False)  # noqa: FBT003 - the standard library's
             filler.connect_ex((address, port))
         yield
+
+
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_whoever_leaves_meanwhile_leaves_no_connection(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """In whichever turn of the loop: what its owner was told of as opened is told of as lost."""
+
+    async def leave() -> None:
+        owner, opener, port = Counting(), Opener(default_context()), free_port()
+        async with listening("127.0.0.1", port, greeting=b"."):
+            for number in range(200):
+                opening = asyncio.create_task(opener.open(Origin("127.0.0.1", port, secure=False), owner))
+                for _ in range(number % 10):
+                    await asyncio.sleep(0)
+                opening.cancel()
+                await asyncio.wait([opening])
+                if not opening.cancelled():
+                    opening.result().abort()
+            await until(lambda: not owner.open)
+        await opener.close()
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(leave())
 
 
 @asynccontextmanager
