@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,6 +17,9 @@ import pytest
 from gateway.app import Gateway, StartError, open_gateway
 from gateway.config import Config
 from gateway.log import make_logger
+from gateway.pace import Pace
+from gateway.sagemaker.credentials import CredentialSource
+from gateway.sagemaker.signing import Credentials
 from tests.issuer import Issuer, refusing, signed_by
 from tests.raw import RawServer, raw_server, serve_ok
 from tests.stand import REGION
@@ -59,6 +63,36 @@ async def test_an_expired_token_is_renewed_unseen(tmp_path: Path, monkeypatch: p
 
     assert Counter(answers) == {(200, b"ok"): 200}
     assert issuer.asked == 2
+
+
+async def test_the_renewal_of_keys_is_a_part_of_the_time_a_permit_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for the permit waits for that too."""
+    Issuer(tmp_path, monkeypatch, "KEY{number}")
+    late = 0.0
+    observed: list[float] = []
+    renew = CredentialSource.renew
+
+    async def dally(source: CredentialSource, rejected: Credentials) -> Credentials:
+        nonlocal late
+        late += 100
+        return await renew(source, rejected)
+
+    def note(_: Pace, seconds: float) -> None:
+        observed.append(seconds)
+
+    monkeypatch.setattr(CredentialSource, "renew", dally)
+    monkeypatch.setattr(Pace, "observe", note)
+    monkeypatch.setattr("gateway.dispatch.perf_counter", lambda: time.perf_counter() + late)
+    async with (
+        raw_server(refusing("KEY1")) as server,
+        in_front(server, {"a": {"instances": 1, "timeout_seconds": 300, "profile": "issued"}}) as (gateway, session),
+    ):
+        assert await call(gateway, session) == (200, b"ok")
+
+    assert late == 100
+    assert [seconds > 100 for seconds in observed] == [True]
 
 
 @pytest.mark.parametrize("instances", [200, 3])

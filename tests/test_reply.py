@@ -54,6 +54,23 @@ async def test_a_body_of_any_size_is_whole(size: int) -> None:
     assert (reply.body, reply.headers["content-length"]) == (b"x" * size, str(size))
 
 
+async def test_it_has_gone_out_when_it_is_said_to_have() -> None:
+    """All of it is the kernel's by then: until a caller has taken so much of a long one, its request is open."""
+    left: list[int] = []
+
+    async def handle(request: Request) -> web.StreamResponse | Sent:
+        sent = await send_whole(request, Answer(200, [], b"x" * 50_000_000), MARKS, close=False)
+        assert request.transport is not None
+        left.append(request.transport.get_write_buffer_size())
+        return sent
+
+    async with listening(handle) as listener, connected(listener.url) as caller:
+        await caller.send(b"POST / HTTP/1.1\r\nHost: gateway\r\nContent-Length: 0\r\n\r\n")
+        assert len((await caller.answer()).body) == 50_000_000
+
+    assert left == [0]
+
+
 @pytest.mark.parametrize(
     ("line", "field", "close", "connection"),
     [

@@ -19,6 +19,7 @@ OK = 200
 _FIRST_FINAL_STATUS = 200
 _SWITCHING_PROTOCOLS = 101
 _WITHOUT_BODY = frozenset({204, 304})
+_TOO_LONG = "the head of the answer is too long"
 _FRAMING = frozenset({"content-length", "transfer-encoding"})
 
 REMEMBERED = 256
@@ -123,7 +124,7 @@ class Reader:
                 raise WireError(self._problem or f"not HTTP: {error}") from error
             self.reusable = False  # nobody asked for what comes after the end
         if (self._quiet > MAX_HEAD_BYTES or len(self._fields) > MAX_HEADERS) and not self.done:
-            raise WireError("the head of the answer is too long")
+            raise WireError(_TOO_LONG)
 
     def end(self) -> None:
         """Take that no more will come.
@@ -164,8 +165,8 @@ class Reader:
             if status == _SWITCHING_PROTOCOLS:
                 self._refuse("SageMaker switched protocols unasked")
             return
-        if len(self._fields) > MAX_HEADERS or self._too_long():
-            self._refuse("the head of the answer is too long")
+        if self._quiet > MAX_HEAD_BYTES and sum(map(len, chain(*self._fields))) > MAX_HEAD_BYTES:
+            self._refuse(_TOO_LONG)
         framed = self._read_fields()
         if self._by_parts and status == OK:
             if not framed:
@@ -186,14 +187,13 @@ class Reader:
 
     def on_message_complete(self) -> None:
         """The end of an answer that says itself where it ends; after an interim one the next is expected."""
+        if len(self._fields) > MAX_HEADERS:
+            self._refuse(_TOO_LONG)
         if self.status:
             self.done = True
             self.reusable = self._parser.should_keep_alive()
         else:
             self.begin(self._passed, self._limit, by_parts=self._by_parts)
-
-    def _too_long(self) -> bool:
-        return self._quiet > MAX_HEAD_BYTES and sum(map(len, chain(*self._fields))) > MAX_HEAD_BYTES
 
     def _read_fields(self) -> bool:
         """Sort the headers out; whether they say where the body ends."""

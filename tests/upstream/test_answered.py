@@ -1,6 +1,7 @@
 """Who is told of an answer with its last byte may send the next call at once, but never into a closing connection."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -105,6 +106,44 @@ async def test_the_next_call_keeps_its_deadline() -> None:
             await relay.second()
 
     assert caught.value.row is TIMEOUT
+
+
+async def test_a_deadline_ends_with_its_call() -> None:
+    """A stream that comes next on the connection, and lasts for longer than that, is whole."""
+    ended = asyncio.Event()
+
+    async def two(peer: Peer) -> None:
+        await peer.answer(OK)
+        await peer.answer(OK[:-1])
+        await ended.wait()
+        await peer.send(OK[-1:])
+
+    async with raw_server(two) as server, opened() as upstream:
+        loop = asyncio.get_running_loop()
+        await upstream.send(call_to(server.url, timeout_seconds=0.05))
+        loop.call_later(0.1, ended.set)
+        collector = Collector()
+        await upstream.send(call_to(server.url), collector)
+        assert server.connections == 1
+
+    assert collector.body == b"ok"
+
+
+async def test_each_call_has_its_own_headers_back() -> None:
+    """Those of another operation, which the connection carried before, stay behind."""
+
+    async def serve(peer: Peer) -> None:
+        while True:
+            await peer.answer(b"HTTP/1.1 200 OK\r\nX-One: 1\r\nX-Other: 2\r\nContent-Length: 0\r\n\r\n")
+
+    async with raw_server(serve) as server, opened() as upstream:
+        found = []
+        for name in ("x-one", "x-other", "x-one"):
+            call = replace(call_to(server.url), response_headers=frozenset({name}))
+            found.append((await upstream.send(call)).headers)
+        assert server.connections == 1
+
+    assert found == [[("X-One", "1")], [("X-Other", "2")], [("X-One", "1")]]
 
 
 @pytest.mark.parametrize("said", [False, True])

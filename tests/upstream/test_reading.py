@@ -199,6 +199,8 @@ def test_headers_that_are_not_passed_back_may_be_any_bytes() -> None:
         CHUNKED + b"2;" + b"x" * MAX_HEAD_BYTES,
         CHUNKED + b"0\r\n" + b"X-Any: xxx\r\n" * (MAX_HEAD_BYTES // 12 + 1),
         CHUNKED + b"0\r\nX-Any: " + b"x" * MAX_HEAD_BYTES,
+        CHUNKED + b"0\r\n" + b"X-Any: x\r\n" * MAX_HEADERS + b"\r\n",
+        b"HTTP/1.1 103 Early Hints\r\n" + b"X-Any: x\r\n" * (MAX_HEADERS + 1) + b"\r\n" + HEAD,
     ],
 )
 def test_what_is_no_body_is_bounded(wire: bytes, segment: int) -> None:
