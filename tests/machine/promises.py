@@ -126,7 +126,7 @@ def check_order(ledger: Ledger, status: Status, waiting: list[Errand]) -> None:
         if _has_nowhere_else(errand, run.endpoint, gone | ledger.gone):
             continue
         for other in waiting:
-            if other.route == errand.route and _waits_for(ledger, other, run.endpoint):
+            if other.route == errand.route and _waits_for(ledger, other, run):
                 assert _came(ledger, other) >= errand.first, f"{errand.body!r} has overtaken {other.body!r}"
     ledger.fresh.clear()
     ledger.gone = gone
@@ -138,13 +138,15 @@ def _has_nowhere_else(errand: Errand, name: str, gone: set[str]) -> bool:
     return any(name in each and each <= gone for each in places)
 
 
-def _waits_for(ledger: Ledger, errand: Errand, name: str) -> bool:
-    """Whether it is certain that an errand that waits does so for this endpoint too."""
+def _waits_for(ledger: Ledger, errand: Errand, sent: Run) -> bool:
+    """Whether it is certain that an errand that waits did so for the endpoint of a call when that was sent."""
     tiers = {attempt.tiers for attempt in errand.open}
     if len(tiers) != 1 or errand.displaced:
         return False
     (found,) = tiers
-    runs = ledger.runs(errand)
+    name, runs = sent.endpoint, ledger.runs(errand)
+    if any(run.over is None or run.over >= sent.at for run in runs):
+        return False  # it came back in that very step, maybe behind the call
     if (len(found) > 1 and runs) or any(run in ledger.fresh for run in runs):
         return False  # it has had its turn
     return name in found[0] and all(run.answer is ERRORS["no capacity"] for run in runs if run.endpoint == name)
