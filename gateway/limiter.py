@@ -283,7 +283,7 @@ class Limiter:
             waiter, _ = queue.popitem(last=False)
             self._waiting -= 1
             if queue:
-                queues.move_to_end(route)
+                queues.move_to_end(route)  # by now: whoever is done at once comes here again
             else:
                 del queues[route]
             permit = self._grant()

@@ -26,8 +26,10 @@ CALLER_GONE = 499
 """What is recorded in place of a status where the caller hung up before there was one, as NGINX does."""
 
 _RANDOM = ~(0xF << 76 | 0x3 << 62) % 2**128
+"""The bits of a random UUID that are random: all but its version and its variant."""
+
 _UUID4 = 0x4 << 76 | 0x2 << 62
-"""Version and variant among the bits of a UUID, and what they are of a random one."""
+"""What these two are."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 

@@ -230,6 +230,7 @@ def unseen(answer: Answer) -> Unseen | None:
 
 def lacks_capacity(answer: Answer) -> bool:
     """Whether the fleet is scaled to zero."""
+    # Asked of every answer, of which most are no errors: there the enumeration need not be looked into.
     return answer.status >= _FIRST_ERROR_STATUS and unseen(answer) is Unseen.NO_CAPACITY
 
 

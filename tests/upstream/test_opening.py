@@ -21,17 +21,7 @@ HOST = "localhost"
 
 
 class Owner:
-    """Keeps nothing."""
-
-    def opened(self, connection: Connection) -> None:
-        """A beginning."""
-
-    def lost(self, connection: Connection) -> None:
-        """An end."""
-
-
-class Counting:
-    """Counts what is open."""
+    """Keeps count of what is open."""
 
     def __init__(self) -> None:
         self.open: set[Connection] = set()
@@ -112,7 +102,7 @@ def test_whoever_leaves_meanwhile_leaves_no_connection(make_loop: Callable[[], a
     """In whichever turn of the loop: what its owner was told of as opened is told of as lost."""
 
     async def leave() -> None:
-        owner, opener, port = Counting(), Opener(default_context()), free_port()
+        owner, opener, port = Owner(), Opener(default_context()), free_port()
         async with listening("127.0.0.1", port, greeting=b"."):
             for number in range(200):
                 opening = asyncio.create_task(opener.open(Origin("127.0.0.1", port, secure=False), owner))
