@@ -30,7 +30,7 @@ format: $(READY)
 
 compiled: .venv-compiled/ready  ## .venv-compiled: the same source with its hot path compiled; needs a C compiler
 
-bench: $(BENCH_READY)  ## figures beside Envoy's and the SDK's, in the same run: table, plot, README; ten minutes
+bench: $(BENCH_READY)  ## figures beside Envoy's and the SDK's, in the same run: table, plot, README; a quarter of an hour
 	$(BIN)/python -m tests.bench
 
 soak: $(READY)  ## minutes of overload, faults and hang-ups: make soak MINUTES=10

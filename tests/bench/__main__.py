@@ -109,8 +109,8 @@ SHORT = Size(
 def main(*, parts: tuple[str, ...], short: bool, judge: bool, beside: Path | None) -> None:
     """Measure PARTS (default: all) of the gateway beside what they are compared with.
 
-    The full form of all parts takes ten minutes, and writes table and plot into tests/bench/results/ and the summary
-    into the README.
+    The full form of all parts takes a quarter of an hour, and writes table and plot into tests/bench/results/ and the
+    summary into the README.
     """
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     size = SHORT if short else FULL
