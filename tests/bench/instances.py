@@ -6,7 +6,9 @@ there is one. `POST /counters` tells what has been since it was last asked.
 """
 
 import asyncio
+import ctypes
 import json
+import os
 import sys
 from collections.abc import Callable
 from math import inf, isfinite
@@ -16,6 +18,9 @@ from typing import cast
 from .processes import BACKLOG, listen
 from .upstream import ANSWER, REFUSAL
 from .wire import Reader
+
+PR_SET_TIMERSLACK = 29
+"""Of prctl(2)."""
 
 SECONDS_PATH, COUNTERS_PATH = "/seconds", "/counters"
 
@@ -116,6 +121,18 @@ class Connection(asyncio.Protocol):
             self._transport.write(head % len(body) + body)
 
 
+def wake_on_time() -> None:
+    """Have the kernel wake this process when it asked to be woken; else that may be 50 µs late, to save power.
+
+    Raises:
+        OSError: it will not.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
 async def main(instances: int, seconds: float) -> None:
     """Serve until the process is ended."""
     fleet = Fleet(instances, seconds)
@@ -125,5 +142,6 @@ async def main(instances: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
+    wake_on_time()
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(SelectSelector())) as runner:
         runner.run(main(int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else inf))
