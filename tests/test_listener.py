@@ -1,16 +1,17 @@
 """The listener: slow heads, crowds, callers that do not read; bounded, told and counted (faults 18, 19 and 21)."""
 
 import asyncio
+import gc
 import logging
 from contextlib import AsyncExitStack, suppress
 from typing import cast
 
 import pytest
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from gateway.listener.limits import Crowd
 from gateway.models import Connections, Record
-from tests.doorstep import CALL, GET, LIVEZ, SERVED, Gate, connected, listening, open_doorstep
+from tests.doorstep import CALL, GET, LIVEZ, SERVED, Gate, connected, listening, open_doorstep, post
 from tests.waiting import until
 
 PATIENT = 60.0
@@ -44,6 +45,18 @@ async def test_who_sends_no_head_takes_nothing_from_others() -> None:
 
     assert (during, rests, after, len(door.server.requests)) == (SERVED, [b"", b""], SERVED, 2)
     assert metrics["connections_closed_total", frozenset({"listen", "slow"})] == 2
+
+
+async def test_an_idle_connection_holds_nothing_of_its_last_body() -> None:
+    """Row 21: what a body is read by is a kilobyte for each of thousands that idle."""
+    async with listening() as listener, connected(listener.url) as caller:
+        await caller.send(post(b"Content-Length: 4", body=b"body"))
+        await caller.answer()
+        await until(lambda: listener.statistics().idle == 1)
+        gc.collect()
+        left = [held for held in gc.get_objects() if type(held) is StreamReader]
+
+    assert left == []
 
 
 async def test_a_head_that_drips_is_not_waited_for() -> None:

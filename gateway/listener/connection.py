@@ -177,6 +177,8 @@ class Connection(Arrival, Serving):
     def answered(self) -> None:
         """It is answered."""
         self._over = True
+        if self._content.is_eof():
+            self._content = EMPTY_PAYLOAD  # a kilobyte, of use to the next request of any connection
         self._crowd.rest(self)
 
     def leave(self) -> bool:
