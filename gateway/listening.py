@@ -85,6 +85,7 @@ async def open_listening(
                 context=door.context,
                 tell=tell,
                 limits=limits_of(config.listen),
+                is_full=proxy.is_full,
                 last_seconds=last_seconds,
             )
             try:

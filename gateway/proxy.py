@@ -84,6 +84,10 @@ class Proxy:
         for route in [route for route in self._balances if route not in router.names]:
             del self._balances[route]
 
+    def is_full(self) -> bool:
+        """Whether somebody waits for a permit."""
+        return bool(self._roster.turns)
+
     async def handle(self, request: Request) -> web.StreamResponse | Sent:
         """Answer one request; whatever happens, it is recorded once."""
         self._roster.enter()

@@ -225,9 +225,11 @@ class Gate:
 
 @asynccontextmanager
 async def listening(
-    handler: Any = greet, *, records: list[Record] | None = None, **limits: Any
+    handler: Any = greet, *, records: list[Record] | None = None, full: bool = False, **limits: Any
 ) -> AsyncIterator[Listener]:
     """A listener on a free port, with some limits of its own."""
     told = [] if records is None else records
-    async with open_listener(handler, host="127.0.0.1", port=0, tell=told.append, limits=Limits(**limits)) as listener:
+    async with open_listener(
+        handler, host="127.0.0.1", port=0, tell=told.append, limits=Limits(**limits), is_full=lambda: full
+    ) as listener:
         yield listener

@@ -12,10 +12,11 @@ from tests.waiting import until
 
 
 class Street:
-    """Who comes to the door, and who came in."""
+    """Who comes to the door, and who came in; `full` is whether some of these wait inside."""
 
-    def __init__(self) -> None:
-        self.doorman = Doorman(asyncio.get_running_loop())
+    def __init__(self, *, full: bool = False) -> None:
+        self.full = full
+        self.doorman = Doorman(asyncio.get_running_loop(), lambda: self.full)
         self.inside: list[int] = []
 
     def arrive(self, number: int) -> None:
@@ -30,20 +31,34 @@ class Street:
 
 
 @pytest.mark.parametrize("crowd", [1, AT_A_TIME, AT_A_TIME + 1, 2 * AT_A_TIME, 5 * AT_A_TIME + 3])
-async def test_so_many_at_a_time(crowd: int) -> None:
-    """In every turn of the loop as many as may, in the order in which they came, until all are in; fewer in a crowd."""
-    street = Street()
+@pytest.mark.parametrize(("place", "of_a_crowd"), [("room", AT_A_TIME), ("full", IN_A_CROWD)])
+async def test_so_many_at_a_time(crowd: int, place: str, of_a_crowd: int) -> None:
+    """In every turn of the loop as many as may, in order, until all are in; fewer of a crowd, if some wait inside."""
+    street = Street(full=place == "full")
     for number in range(crowd):
         street.arrive(number)
     inside = min(AT_A_TIME, crowd)
     assert len(street.inside) == inside
     while inside < crowd:
         waiting = crowd - inside
-        inside += IN_A_CROWD if waiting > AT_A_TIME else waiting
+        inside += of_a_crowd if waiting > AT_A_TIME else waiting
         await asyncio.sleep(0)
         assert len(street.inside) == inside
 
     assert street.inside == list(range(crowd))
+
+
+async def test_a_crowd_comes_in_faster_once_nobody_waits_inside() -> None:
+    """It is asked in every turn."""
+    street = Street(full=True)
+    for number in range(4 * AT_A_TIME):
+        street.arrive(number)
+    await asyncio.sleep(0)
+    slowly = len(street.inside) - AT_A_TIME
+    street.full = False
+    await asyncio.sleep(0)
+
+    assert (slowly, len(street.inside) - AT_A_TIME - slowly) == (IN_A_CROWD, AT_A_TIME)
 
 
 async def test_nobody_overtakes_who_waits() -> None:
@@ -72,7 +87,7 @@ async def test_a_crowd_on_open_connections_is_served_whole() -> None:
     """Requests that come at once on many connections, in pieces, and several behind one another: each is answered."""
     gate = Gate()
     gate.open()
-    async with listening(gate.handle) as listener, AsyncExitStack() as stack:
+    async with listening(gate.handle, full=True) as listener, AsyncExitStack() as stack:
         callers = [await stack.enter_async_context(connected(listener.url)) for _ in range(3 * AT_A_TIME)]
         for caller in callers:
             await caller.send(GET)

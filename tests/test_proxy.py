@@ -5,7 +5,7 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import aiohttp
@@ -16,6 +16,7 @@ from gateway import reply
 from gateway.app import open_gateway
 from gateway.config import Config
 from gateway.limiter import Permit
+from gateway.listener.doorman import Doorman
 from gateway.log import make_logger
 from gateway.models import Answer, Call, Record
 from gateway.pace import Pace
@@ -386,6 +387,29 @@ async def test_a_full_queue_refuses_at_once(make_stand: MakeStand) -> None:
     assert int(refused.headers["Retry-After"]) >= 1
     assert [reply.status for reply in served] == [200, 200]
     assert stand.counters("slow").calls == 2
+
+
+async def test_the_door_knows_whether_somebody_waits(make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crowd is let in slowly where it would wait inside as well, and only there: while calls merely run it is not."""
+    told: list[Callable[[], bool]] = []
+    begin = Doorman.__init__
+
+    def note(doorman: Doorman, loop: asyncio.AbstractEventLoop, is_full: Callable[[], bool]) -> None:
+        told.append(is_full)
+        begin(doorman, loop, is_full)
+
+    monkeypatch.setattr(Doorman, "__init__", note)
+    stand = await make_stand(StandSettings({"slow": SLOW}))
+    (is_full,) = told
+    running = asyncio.create_task(stand.invoke("slow"))
+    await until(lambda: sum_of(stand, "slow") == 1)
+    while_it_runs = is_full()
+    waiting = asyncio.create_task(stand.invoke("slow"))
+    await until(lambda: sum_of(stand, "slow") == 2)
+    while_one_waits = is_full()
+    await asyncio.gather(running, waiting)
+
+    assert (while_it_runs, while_one_waits, is_full()) == (False, True, False)
 
 
 async def test_a_waiter_is_dropped_when_its_time_is_up(make_stand: MakeStand) -> None:

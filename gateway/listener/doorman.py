@@ -4,14 +4,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-AT_A_TIME = 16
+AT_A_TIME = 32
 """How many new requests are begun in one turn of the event loop. In between, answers are passed on: a call that has
 ended leaves an instance idle until the next one is sent, and a thousand requests that come at once take as long to read
 as some calls take to run."""
 
 IN_A_CROWD = 4
-"""How many where more than `AT_A_TIME` wait: these will wait for a permit anyway, and each request begun in a turn
-leaves an instance that has become free idle a little longer."""
+"""How many where more than `AT_A_TIME` wait at the door, and somebody inside for a permit: so will these, and each
+request begun in a turn leaves an instance that has become free idle a little longer."""
 
 
 class Doorman:
@@ -19,10 +19,12 @@ class Doorman:
 
     Args:
         loop: whose turns count.
+        is_full: whether somebody inside waits for a permit.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, is_full: Callable[[], bool]) -> None:
         self._loop = loop
+        self._is_full = is_full
         self._waiting: deque[Callable[[], None]] = deque()
         self._left = AT_A_TIME
         self._counting = False
@@ -52,7 +54,7 @@ class Doorman:
 
     def _turn(self) -> None:
         self._counting = False
-        at_a_time = AT_A_TIME if len(self._waiting) <= AT_A_TIME else IN_A_CROWD
+        at_a_time = IN_A_CROWD if len(self._waiting) > AT_A_TIME and self._is_full() else AT_A_TIME
         self._left = at_a_time
         try:
             while self._waiting and self._left:

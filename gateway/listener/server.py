@@ -32,14 +32,17 @@ class Listener(web.Server):
         handler: answers requests.
         tell: is told of those that were refused here.
         limits: the bounds.
+        is_full: whether some requests wait already, so that who comes need not be served at once.
     """
 
-    def __init__(self, handler: Handler, *, tell: Callable[[Record], None], limits: Limits) -> None:
+    def __init__(
+        self, handler: Handler, *, tell: Callable[[Record], None], limits: Limits, is_full: Callable[[], bool]
+    ) -> None:
         super().__init__(self._handle)  # type: ignore[arg-type] # `Serving` knows what has been sent
         self._answer = handler
         self._tell = tell
         self._crowd = Crowd(limits.connections)
-        self._doorman = Doorman(self._loop)
+        self._doorman = Doorman(self._loop, is_full)
         self._limits = limits
         self.url = ""
         """Where it is."""
@@ -102,6 +105,7 @@ async def open_listener(
     context: SSLContext | None = None,
     tell: Callable[[Record], None],
     limits: Limits = Limits(),  # noqa: B008 - it is frozen
+    is_full: Callable[[], bool],
     last_seconds: float = 2.0,
 ) -> AsyncIterator[Listener]:
     """A listener that is closed at the end.
@@ -113,12 +117,13 @@ async def open_listener(
         context: the certificate, for HTTPS.
         tell: is told of requests that were refused here.
         limits: the bounds.
+        is_full: whether some requests wait already, so that who comes need not be served at once.
         last_seconds: how long open requests may take at the end.
 
     Raises:
         OSError: the address cannot be listened on.
     """
-    listener = Listener(handler, tell=tell, limits=limits)
+    listener = Listener(handler, tell=tell, limits=limits, is_full=is_full)
     runner = web.ServerRunner(listener, shutdown_timeout=last_seconds)
     await runner.setup()
     server = None

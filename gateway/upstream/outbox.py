@@ -7,7 +7,7 @@ them wake it once: at saturation that takes a tenth off what a call costs.
 import asyncio
 from collections.abc import Callable
 
-MOST = 16
+MOST = 32
 """So many are sent at once, also in the middle of a turn: the first of them has waited for the others."""
 
 
