@@ -21,7 +21,7 @@ from gateway.endpoint import Endpoint
 from gateway.limiter import Limiter
 from gateway.listening import AddressError, Listening, open_listening
 from gateway.log import access_log
-from gateway.metrics import Exposition, Metrics
+from gateway.metrics import Exposition, Metrics, Snapshot
 from gateway.models import Record, Reloaded
 from gateway.parting import Parting
 from gateway.proxy import Proxy
@@ -52,11 +52,13 @@ class Gateway:
         listening: where.
         roster: who is here.
         access: keys and certificate.
+        records: the requests that are over, of which metrics and log are not told yet.
     """
 
     listening: Listening
     roster: Roster
     access: Access
+    records: Records
     _assembly: Assembly
     _reloader: Reloader
     _log: FilteringBoundLogger
@@ -100,6 +102,7 @@ class Gateway:
         except TimeoutError:
             await self.cut_off()
         else:
+            self.records.tell()
             self._log.info("drained")
 
     async def cut_off(self) -> None:
@@ -162,17 +165,17 @@ async def open_gateway(
             config, assembly=assembly, access=access, read=reread or (lambda: config), swap=swap, log=log
         )
         admin = Admin(
-            expose=Exposition(metrics.look),
+            expose=Exposition(partial(_look, records, metrics)),
             statistics=statistics(endpoints),
             describe=descriptions(endpoints),
             checks=_checks(assembly, readiness),
             version=__version__,
             reload=reloader.reload if _is_for_operators(config) else None,
         )
-        async with _open_listening(config, access, records.add, proxy, admin) as listening:
+        async with _open_listening(config, access, records, proxy, admin) as listening:
             metrics.watch(listening.connections)
             try:
-                yield Gateway(listening, roster, access, assembly, reloader, log, readiness)
+                yield Gateway(listening, roster, access, records, assembly, reloader, log, readiness)
             finally:
                 parting.close()
 
@@ -254,13 +257,22 @@ async def _open_assembly(config: Config, log: FilteringBoundLogger) -> AsyncIter
 
 @asynccontextmanager
 async def _open_listening(
-    config: Config, access: Access, tell: Callable[[Record], None], proxy: Proxy, admin: Admin
+    config: Config, access: Access, records: Records, proxy: Proxy, admin: Admin
 ) -> AsyncIterator[Listening]:
     """The listeners, or why there cannot be any."""
     async with AsyncExitStack() as stack:
-        opening = open_listening(config, proxy, admin, context=access.context, tell=tell, last_seconds=LAST_SECONDS)
+        stack.callback(records.tell)  # when they have closed
+        opening = open_listening(
+            config, proxy, admin, context=access.context, tell=records.add, last_seconds=LAST_SECONDS
+        )
         try:
             listening = await stack.enter_async_context(opening)
         except AddressError as error:
             raise StartError(str(error)) from error
         yield listening
+
+
+async def _look(records: Records, metrics: Metrics) -> Snapshot:
+    """All that there is to tell, the last request included."""
+    records.tell()
+    return await metrics.look()

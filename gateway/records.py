@@ -1,4 +1,4 @@
-"""Tells metrics and log of the requests that are over: of all that end in one turn of the event loop together."""
+"""Tells metrics and log of the requests that are over: of all that end within some milliseconds together."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -9,12 +9,18 @@ from gateway.models import Record
 Hook: TypeAlias = Callable[[Sequence[Record]], None]
 """Is told of requests that are over."""
 
+LATER_SECONDS = 0.005
+"""How long a record waits for others. Nobody sees it: a scrape is preceded by what is still to be told."""
+
+MOST = 256
+"""So many wait at most: hooks take some microseconds for each, and hold up everybody meanwhile."""
+
 
 class Records:
-    """Collects records, and hands them to hooks once in a turn.
+    """Collects records, and hands them to hooks some milliseconds later.
 
-    A hook that is run for several requests at a stretch takes half of what it takes in between of other work, and
-    whoever waits for a permit need not wait for it.
+    A hook that is run for several requests at a stretch takes half of what it takes in between of other work, many
+    lines are written to the log at the price of one, and neither an answer nor a permit waits for it.
 
     Args:
         hooks: are told of records, in the order in which these came.
@@ -26,16 +32,24 @@ class Records:
         self._report = report
         self._loop = asyncio.get_running_loop()
         self._records: list[Record] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     def add(self, record: Record) -> None:
-        """Have the hooks told of it, before any task goes on that is woken later."""
+        """Have the hooks told of it, soon."""
         self._records.append(record)
-        if len(self._records) == 1:
-            self._loop.call_soon(self._tell)
+        if self._timer is None:
+            self._timer = self._loop.call_later(LATER_SECONDS, self.tell)
+        elif len(self._records) == MOST:
+            self.tell()
 
-    def _tell(self) -> None:
-        """Tell the hooks. One that fails may lose those of this turn; it must not cost the others a record."""
+    def tell(self) -> None:
+        """Tell the hooks now. One that fails may lose what it was to be told; it must not cost the others a record."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         records, self._records = self._records, []
+        if not records:
+            return
         for hook in self._hooks:
             try:
                 hook(records)

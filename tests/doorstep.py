@@ -160,6 +160,7 @@ class Doorstep:
 
     def requests(self) -> list[dict[str, Any]]:
         """The lines of the access log."""
+        self.gateway.records.tell()
         lines = map(json.loads, self.logged.getvalue().splitlines())
         return [line for line in lines if line["event"] == "request_finished"]
 

@@ -103,6 +103,7 @@ class Stand:
 
     def log(self, event: str) -> list[dict[str, Any]]:
         """The log lines of one event so far."""
+        self.gateway.records.tell()
         lines = [json.loads(line) for line in self.logged.getvalue().splitlines()]
         return [line for line in lines if line["event"] == event]
 

@@ -1,6 +1,7 @@
 """The parts together: opening, draining, closing."""
 
 import asyncio
+import json
 import socket
 from contextlib import suppress
 
@@ -18,7 +19,7 @@ def running(stand: Stand) -> int:
 
 
 async def test_a_drained_gateway_has_answered_everybody(make_stand: MakeStand) -> None:
-    """Draining: not ready at once; who runs or waits is served; who comes later is refused with 503."""
+    """Draining: not ready at once; who runs or waits is served; who comes later is refused with 503. All is logged."""
     stand = await make_stand(StandSettings({"slow": SLOW}))
     calls = [asyncio.create_task(stand.invoke("slow")) for _ in range(3)]
     await until(lambda: running(stand) == 1)
@@ -29,6 +30,7 @@ async def test_a_drained_gateway_has_answered_everybody(make_stand: MakeStand) -
     late = await stand.invoke("slow")
     replies = await asyncio.gather(*calls)
     await drain
+    events = [json.loads(line)["event"] for line in stand.logged.getvalue().splitlines()]
 
     assert (ready.status, ready.body) == (503, b"not ready: draining\n")
     assert (late.status, late.headers["x-amzn-ErrorType"], late.headers["Connection"]) == (
@@ -37,6 +39,7 @@ async def test_a_drained_gateway_has_answered_everybody(make_stand: MakeStand) -
         "close",
     )
     assert [reply.status for reply in replies] == [200, 200, 200]
+    assert (events[-1], events.count("request_finished")) == ("drained", 4)
 
 
 async def test_draining_is_bounded(make_stand: MakeStand) -> None:

@@ -248,8 +248,8 @@ async def test_names_are_looked_up_exactly() -> None:
     async with open_doorstep() as door:
         found = await door.outcomes(cases)
         refused = [await door.outcome(too_long), await door.outcome(raw_byte)]
-        logged = door.logged.getvalue()
         counts = await counted(door.gateway.url)
+        logged = door.logged.getvalue()
 
     assert found == dict.fromkeys(NAMES, UNKNOWN)
     assert counts == {

@@ -1,11 +1,13 @@
-"""Records: told in order, those of one turn together, and whatever hooks do."""
+"""Records: told in order, those of some milliseconds together, and whatever hooks do."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
 from gateway.models import Record
-from gateway.records import Records
+from gateway.records import LATER_SECONDS, MOST, Records
+from tests.doubles import LoopTime
 from tests.test_log import RECORD
 
 
@@ -38,50 +40,89 @@ def no_failure(message: str, error: Exception) -> None:
     raise AssertionError(message) from error
 
 
-async def test_those_of_one_turn_are_told_together() -> None:
-    """Each hook is told of all of them in order, and only when the turn is over; the next one begins anew."""
+@pytest.fixture
+async def loop_time(monkeypatch: pytest.MonkeyPatch) -> LoopTime:
+    """The loop's time, in the test's hands."""
+    return LoopTime(monkeypatch)
+
+
+async def test_those_of_some_milliseconds_are_told_together(loop_time: LoopTime) -> None:
+    """Each hook is told of all of them in order, once the first has waited; the next one begins anew."""
     hooks = Hook(), Hook()
     records = Records(hooks, no_failure)
     records.add(record("1"))
+    await loop_time.pass_by(LATER_SECONDS * 0.9)
     records.add(record("2"))
-    at_once = [list(hook.told) for hook in hooks]
-    await asyncio.sleep(0)
+    await loop_time.settle()
+    before = [list(hook.told) for hook in hooks]
+    await loop_time.pass_by(LATER_SECONDS * 0.2)
     records.add(record("3"))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await loop_time.pass_by(LATER_SECONDS * 0.9)
+    between = [list(hook.told) for hook in hooks]
+    await loop_time.pass_by(LATER_SECONDS * 0.2)
 
-    assert at_once == [[], []]
+    assert before == [[], []]
+    assert between == [[["1", "2"]]] * 2
     assert [hook.told for hook in hooks] == [[["1", "2"], ["3"]]] * 2
 
 
+async def test_they_are_told_now_to_whoever_looks(loop_time: LoopTime) -> None:
+    """Each once, and nothing where there is nothing to tell."""
+    hooks = Hook(), Hook()
+    records = Records(hooks, no_failure)
+    records.tell()
+    records.add(record("1"))
+    records.tell()
+    records.tell()
+    at_once = [list(hook.told) for hook in hooks]
+    records.add(record("2"))
+    await loop_time.pass_by(LATER_SECONDS)
+
+    assert at_once == [[["1"]]] * 2
+    assert [hook.told for hook in hooks] == [[["1"], ["2"]]] * 2
+
+
+async def test_a_crowd_is_told_in_parts(loop_time: LoopTime) -> None:
+    """No more wait than hooks take in a millisecond or so."""
+    hook = Hook()
+    records = Records((hook,), no_failure)
+    names = [str(number) for number in range(2 * MOST + 1)]
+    for name in names:
+        records.add(record(name))
+    at_once = list(hook.told)
+    await loop_time.pass_by(LATER_SECONDS)
+
+    assert at_once == [names[:MOST], names[MOST:-1]]
+    assert hook.told[2:] == [names[-1:]]
+
+
 async def test_a_hook_that_fails_costs_the_others_no_record() -> None:
-    """It is reported, and told again in the next turn; the others are told of all."""
+    """It is reported, and told the next time as well; the others are told of all."""
     hooks = Hook(fails_at="2"), Hook()
     reported: list[str] = []
     records = Records(hooks, lambda message, error: reported.append(f"{message}: {error}"))
     for name in ("1", "2"):
         records.add(record(name))
-    await asyncio.sleep(0)
+    records.tell()
     records.add(record("3"))
-    await asyncio.sleep(0)
+    records.tell()
 
     assert [hook.told for hook in hooks] == [[["1", "2"], ["3"]]] * 2
     assert reported == ["a hook failed: a bug"]
 
 
-async def test_what_ends_while_hooks_are_told_is_told_too() -> None:
-    """In the next turn."""
-    told: list[str] = []
+async def test_what_ends_while_hooks_are_told_is_told_too(loop_time: LoopTime) -> None:
+    """The next time."""
+    hook = Hook()
 
     def again(some: Sequence[Record]) -> None:
-        told.extend(each.request_id for each in some)
-        if told == ["1"]:
+        if [each.request_id for each in some] == ["1"]:
             records.add(record("2"))
 
-    records = Records((again,), no_failure)
+    records = Records((again, hook), no_failure)
     records.add(record("1"))
-    await asyncio.sleep(0)
-    first = list(told)
-    await asyncio.sleep(0)
+    records.tell()
+    first = list(hook.told)
+    await loop_time.pass_by(LATER_SECONDS)
 
-    assert (first, told) == (["1"], ["1", "2"])
+    assert (first, hook.told) == ([["1"]], [["1"], ["2"]])

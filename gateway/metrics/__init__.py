@@ -2,7 +2,7 @@
 
 from gateway.metrics.exposition import Exposition
 from gateway.metrics.recording import Metrics
-from gateway.metrics.snapshot import Readings
+from gateway.metrics.snapshot import Readings, Snapshot
 from gateway.metrics.table import (
     BUCKETS,
     COUNTERS,
@@ -36,4 +36,5 @@ __all__ = [
     "Metrics",
     "Readings",
     "Row",
+    "Snapshot",
 ]

@@ -108,6 +108,7 @@ class Stage:
 
     def lines(self) -> list[dict[str, Any]]:
         """The lines of the log since this was asked last."""
+        self.gateway.records.tell()
         self._logged.seek(self._read_lines)
         lines = [json.loads(line) for line in self._logged]
         self._read_lines = self._logged.tell()
