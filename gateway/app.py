@@ -52,7 +52,7 @@ class Gateway:
         listening: where.
         roster: who is here.
         access: keys and certificate.
-        records: the requests that are over, of which metrics and log are not told yet.
+        records: by which metrics and log are told of requests.
     """
 
     listening: Listening
@@ -108,6 +108,7 @@ class Gateway:
     async def cut_off(self) -> None:
         """End at once: who sends or waits is refused, what runs is given up, who does not read is left."""
         waiting, running = self.roster.cut_off()
+        self.records.tell()
         self._log.warning("drain_cut_off", waiting=waiting, running=running)
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_SECONDS):
@@ -159,7 +160,7 @@ async def open_gateway(
             metrics.replace(statistics(shown), readings(shown))
             admin.replace(statistics(shown), descriptions(shown))
 
-        parting = Parting(show, asyncio.get_running_loop().call_later, log)
+        parting = Parting(show, asyncio.get_running_loop().call_later, log, tell=records.tell)
         swap = partial(_swap, proxy, assembly, parting)
         reloader = Reloader(
             config, assembly=assembly, access=access, read=reread or (lambda: config), swap=swap, log=log
@@ -261,7 +262,7 @@ async def _open_listening(
 ) -> AsyncIterator[Listening]:
     """The listeners, or why there cannot be any."""
     async with AsyncExitStack() as stack:
-        stack.callback(records.tell)  # when they have closed
+        stack.callback(records.close)  # after they have
         opening = open_listening(
             config, proxy, admin, context=access.context, tell=records.add, last_seconds=LAST_SECONDS
         )
@@ -273,6 +274,6 @@ async def _open_listening(
 
 
 async def _look(records: Records, metrics: Metrics) -> Snapshot:
-    """All that there is to tell, the last request included."""
+    """What metrics are, with all requests counted that have ended by now."""
     records.tell()
     return await metrics.look()

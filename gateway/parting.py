@@ -25,6 +25,7 @@ class Parting:
         show: is told of all of them, whenever these are others than before.
         later: has something happen so many seconds later.
         log: is told when the last call of a removed one is over.
+        tell: has the log told of that call, and of others that are over.
     """
 
     def __init__(
@@ -32,10 +33,13 @@ class Parting:
         show: Callable[[Mapping[str, Endpoint]], None],
         later: Callable[[float, Callable[[], None]], Timer],
         log: FilteringBoundLogger,
+        *,
+        tell: Callable[[], None],
     ) -> None:
         self._show = show
         self._later = later
         self._log = log
+        self._tell = tell
         self._here: Mapping[str, Endpoint] = {}
         self._leaving: dict[str, Endpoint] = {}
         self._timer: Timer | None = None
@@ -60,6 +64,8 @@ class Parting:
     def _let_go(self) -> bool:
         """Forget who has become idle; whether there was somebody."""
         idle = [name for name, endpoint in self._leaving.items() if _is_idle(endpoint)]
+        if idle:
+            self._tell()
         for name in idle:
             del self._leaving[name]
             self._log.info("endpoint_drained", endpoint=name)

@@ -10,10 +10,10 @@ Hook: TypeAlias = Callable[[Sequence[Record]], None]
 """Is told of requests that are over."""
 
 LATER_SECONDS = 0.005
-"""How long a record waits for others. Nobody sees it: a scrape is preceded by what is still to be told."""
+"""How long a record waits for others: a line of the log is late by that, and nothing else is."""
 
-MOST = 256
-"""So many wait at most: hooks take some microseconds for each, and hold up everybody meanwhile."""
+MOST = 64
+"""So many wait at most. Their lines are written at once, and a pipe whose reader is late holds 64 KiB."""
 
 
 class Records:
@@ -33,14 +33,20 @@ class Records:
         self._loop = asyncio.get_running_loop()
         self._records: list[Record] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._most = MOST
 
     def add(self, record: Record) -> None:
         """Have the hooks told of it, soon."""
         self._records.append(record)
-        if self._timer is None:
-            self._timer = self._loop.call_later(LATER_SECONDS, self.tell)
-        elif len(self._records) == MOST:
+        if len(self._records) >= self._most:
             self.tell()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(LATER_SECONDS, self.tell)
+
+    def close(self) -> None:
+        """Let nothing wait any more: what ends from here on may be the last that the loop does."""
+        self._most = 1
+        self.tell()
 
     def tell(self) -> None:
         """Tell the hooks now. One that fails may lose what it was to be told; it must not cost the others a record."""

@@ -399,7 +399,7 @@ async def test_the_door_knows_whether_somebody_waits(make_stand: MakeStand, monk
         begin(doorman, loop, is_full)
 
     monkeypatch.setattr(Doorman, "__init__", note)
-    stand = await make_stand(StandSettings({"slow": SLOW}))
+    stand = await make_stand(StandSettings({"slow": {"model": {"seconds": 1.0}}}))
     (is_full,) = told
     running = asyncio.create_task(stand.invoke("slow"))
     await until(lambda: sum_of(stand, "slow") == 1)

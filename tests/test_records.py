@@ -96,6 +96,20 @@ async def test_a_crowd_is_told_in_parts(loop_time: LoopTime) -> None:
     assert hook.told[2:] == [names[-1:]]
 
 
+async def test_nothing_waits_once_it_is_closed(loop_time: LoopTime) -> None:
+    """Each is told at once from there on: the loop may end with it."""
+    hook = Hook()
+    records = Records((hook,), no_failure)
+    records.add(record("1"))
+    records.close()
+    for name in ("2", "3"):
+        records.add(record(name))
+    at_once = list(hook.told)
+    await loop_time.pass_by(LATER_SECONDS)
+
+    assert at_once == hook.told == [["1"], ["2"], ["3"]]
+
+
 async def test_a_hook_that_fails_costs_the_others_no_record() -> None:
     """It is reported, and told the next time as well; the others are told of all."""
     hooks = Hook(fails_at="2"), Hook()

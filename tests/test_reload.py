@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +156,17 @@ async def test_a_removed_endpoint_drains(make_stand: MakeStand) -> None:
     assert {(await caller).status for caller in callers} == {200}
     await until(lambda: bool(stand.log("endpoint_drained")))
     assert await endpoints_of(stand) == set(await shown(stand)) == {"other"}
+
+
+async def test_the_last_call_of_a_removed_endpoint_is_logged_before_its_end(make_stand: MakeStand) -> None:
+    """The log tells things in their order."""
+    settings = StandSettings({"slow": QUICK, "other": QUICK})
+    stand = await make_stand(settings)
+    await stand.invoke("slow")
+    await stand.reload(only(settings, "other"))
+    events = [json.loads(line)["event"] for line in stand.logged.getvalue().splitlines()]
+
+    assert events.index("request_finished") < events.index("endpoint_drained")
 
 
 async def test_an_idle_endpoint_disappears_at_once(make_stand: MakeStand) -> None:

@@ -10,8 +10,8 @@ ended leaves an instance idle until the next one is sent, and a thousand request
 as some calls take to run."""
 
 IN_A_CROWD = 4
-"""How many where more than `AT_A_TIME` wait at the door, and somebody inside for a permit: so will these, and each
-request begun in a turn leaves an instance that has become free idle a little longer."""
+"""How many where more than `AT_A_TIME` wait at the door, and somebody inside for a permit: so will most of these, and
+each request begun in a turn leaves an instance that has become free idle a little longer."""
 
 
 class Doorman:

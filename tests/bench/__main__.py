@@ -15,6 +15,7 @@ from tests.compiled.build import has_compiler
 
 from . import latency, limit, limiter, queueing, report, scale, streaming, whole
 from .figures import Result
+from .others import Others, Spent
 from .plot import draw
 from .profiling import profile
 from .systems import ARTICLE, COMPILED, ENVOY, GATEWAY, POOLED, POOLED_UVLOOP, Stand, stand
@@ -114,11 +115,14 @@ def main(*, parts: tuple[str, ...], short: bool, judge: bool, beside: Path | Non
     """
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     size = SHORT if short else FULL
+    before = Spent.now()
     with TemporaryDirectory(prefix="bench-") as name, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         results = runner.run(_run(console, Path(name), parts or PARTS, size, beside))
+    others = Others.between(before, Spent.now())
+    console.print(str(others), style="green" if others.few else "bold red")
     if not (parts or short or beside):
         draw([headline for result in results for headline in result.headlines], report.PLOT)
-        console.print(f"written: {report.write(results, 'make bench')}, {report.PLOT}, {report.README}")
+        console.print(f"written: {report.write(results, 'make bench', others)}, {report.PLOT}, {report.README}")
     if judge and not all(aim.met for result in results for aim in result.aims):
         sys.exit(1)
 

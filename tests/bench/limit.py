@@ -125,8 +125,8 @@ def _result(found: dict[str, list[Round]], rounds: int) -> Result:
         note=f"{rounds} interleaved rounds. Callers have their connections open, all requests leave at once, and "
         "the clock runs from the first byte to the last answer. An instance is busy for exactly its time from the "
         "last byte of a request; the peak is counted there, and one call too many would have ended the bench. "
-        "The server has a core to itself, as it has where its instances are other machines; these and the callers "
-        "are on the others.",
+        "Of several cores the server has one to itself, as it has where its instances are other machines; they and "
+        "the callers are on the others.",
     )
     aim = Aim(f"{CALLS:,} calls at once, beside the physical limit", over[GATEWAY], MOST)
     headline = Headline(f"{CALLS:,} calls at once, wall beside the limit", over, ".2f")

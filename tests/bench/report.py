@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from .figures import Aim, Result, Table
+from .others import Others
 from .processes import ROOT
 
 PACKAGES = ("aiohttp", "aiobotocore", "botocore", "uvloop")
@@ -47,7 +48,7 @@ def show_table(console: Console, table: Table) -> None:
     console.print(rich)
 
 
-def write(results: Sequence[Result], command: str) -> Path:
+def write(results: Sequence[Result], command: str, others: Others) -> Path:
     """Write the Markdown file, without dates: what it says follows from versions and machine.
 
     The summary at its beginning goes into the README, too.
@@ -55,10 +56,11 @@ def write(results: Sequence[Result], command: str) -> Path:
     Args:
         results: what was found.
         command: how to find it again.
+        others: what else ran on the machine.
     """
     short = summary(results, command)
     lines = ["# Bench", "", *short, "", f"![Headlines]({PLOT.name})", ""]
-    lines += [f"Made with {versions()}, on {os.cpu_count()} cores.", ""]
+    lines += [f"Made with {versions()}, on {os.cpu_count()} cores. {others}", ""]
     lines += ["Each figure is a median, with the least and the most in brackets. Ratios are what is judged.", ""]
     for result in results:
         for table in result.tables:
