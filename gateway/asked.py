@@ -3,6 +3,7 @@
 import re
 
 from aiohttp import HttpVersion11, web
+from multidict import istr
 
 from gateway.errors import BAD_REQUEST, Refusal
 from gateway.models import Operation
@@ -10,10 +11,10 @@ from gateway.sagemaker.parts import asked_of_the_model, wants_frames
 from gateway.sagemaker.protocol import request_headers
 from gateway.value import value
 
-QUEUE_TIMEOUT = "X-Gateway-Queue-Timeout"
+QUEUE_TIMEOUT = istr("X-Gateway-Queue-Timeout")
 """How many seconds a caller is going to wait for a permit, if it says so; never longer than the config lets it."""
 
-INVOCATION_ID = "amz-sdk-invocation-id"
+INVOCATION_ID = istr("amz-sdk-invocation-id")
 """The same for all attempts of one call of an AWS SDK."""
 
 LONGEST_ID = 128

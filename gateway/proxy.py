@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway import errors, reply
 from gateway.admission import Admission
@@ -139,7 +139,7 @@ class Proxy:
             raise leaving()
         match = places.router.narrow(match, asked.headers)
         # Who asks before sending a body is told before, where it is certain; a retry may have a place.
-        if "Expect" in request.headers and asked.invocation_id is None:
+        if hdrs.EXPECT in request.headers and asked.invocation_id is None:
             Admission(match, places.endpoints, self._balances[match.route], self._roster).check()
         body, digest = content or await self._read(request, visit, caller, match.max_body_bytes)
         check_size(len(body), match.max_body_bytes)

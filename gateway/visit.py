@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Protocol, Self
 
 from aiohttp import web
+from multidict import istr
 
 from gateway.errors import CREDENTIALS, Refusal
 from gateway.models import Answer, Failover, Record
@@ -31,6 +32,7 @@ _RANDOM = ~(0xF << 76 | 0x3 << 62) % 2**128
 _UUID4 = 0x4 << 76 | 0x2 << 62
 """What these two are."""
 
+_HEADER = istr("X-Request-Id")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -72,7 +74,7 @@ class Visit:
     @classmethod
     def begin(cls, request: web.BaseRequest) -> Self:
         """The visit of a request that has just come. A caller's own well-formed `X-Request-Id` is kept."""
-        given = request.headers.get("X-Request-Id")
+        given = request.headers.get(_HEADER)
         request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else _new_id()
         return cls(request, request_id, request.rel_url.raw_path, perf_counter())
 

@@ -8,7 +8,7 @@ connection ends: https://www.rfc-editor.org/rfc/rfc9112#section-11.2
 import re
 from itertools import chain
 
-from aiohttp import HttpVersion11
+from aiohttp import HttpVersion11, hdrs
 from aiohttp.http_exceptions import HttpProcessingError, InvalidHeader, InvalidURLError, LineTooLong
 
 from gateway.errors import BAD_CODING, BAD_EXPECTATION, BAD_METHOD, BAD_REQUEST, BAD_VERSION, Refusal
@@ -39,18 +39,18 @@ def check(request: Request, head_bytes: int) -> None:
         raise _other_version()
     if head.method == "CONNECT":
         raise Refusal(BAD_METHOD, "The gateway makes no tunnels: use POST.", allow="POST")
-    if "Upgrade" in headers:
+    if hdrs.UPGRADE in headers:
         # The parser stops at the end of such a request, whatever follows it.
         raise Refusal(
             BAD_REQUEST,
             "Upgrade is not taken here, neither to HTTP/2 (h2c) nor to WebSocket: tell the client to speak HTTP/1.1.",
         )
-    if "Transfer-Encoding" in headers:
-        _check_coding(headers["Transfer-Encoding"], version == HttpVersion11)
-    if "Expect" in headers and version == HttpVersion11 and headers["Expect"].lower() != CONTINUE:
+    if hdrs.TRANSFER_ENCODING in headers:
+        _check_coding(headers[hdrs.TRANSFER_ENCODING], version == HttpVersion11)
+    if hdrs.EXPECT in headers and version == HttpVersion11 and headers[hdrs.EXPECT].lower() != CONTINUE:
         # RFC 9110, section 10.1.1
         raise Refusal(BAD_EXPECTATION, f"The only expectation that can be met here is {CONTINUE}.")
-    if not _HOST.fullmatch(headers.get("Host", "")):
+    if not _HOST.fullmatch(headers.get(hdrs.HOST, "")):
         # RFC 9112, section 3.2
         raise Refusal(BAD_REQUEST, "Host is not a host, perhaps with a port.")
     target = head.path
