@@ -55,13 +55,18 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, Way], Run]
 @pytest.fixture
 def command(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """`python -m gateway demo --fast` in an unfriendly environment; its processes carry `tmp_path` in theirs."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "demo", "--fast"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | UNFRIENDLY | {"TMPDIR": str(tmp_path)},
-    )
+    # A shell has what it runs in the background ignore Ctrl-C, and with these tests their children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", "demo", "--fast"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | UNFRIENDLY | {"TMPDIR": str(tmp_path)},
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     with process:
         yield process
         process.kill()
