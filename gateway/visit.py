@@ -32,8 +32,8 @@ _RANDOM = ~(0xF << 76 | 0x3 << 62) % 2**128
 _UUID4 = 0x4 << 76 | 0x2 << 62
 """What these two are."""
 
-_HEADER = istr("X-Request-Id")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID = istr("X-Request-Id")
+_WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(slots=True)
@@ -74,8 +74,8 @@ class Visit:
     @classmethod
     def begin(cls, request: web.BaseRequest) -> Self:
         """The visit of a request that has just come. A caller's own well-formed `X-Request-Id` is kept."""
-        given = request.headers.get(_HEADER)
-        request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else _new_id()
+        given = request.headers.get(_REQUEST_ID)
+        request_id = given if given is not None and _WELL_FORMED.fullmatch(given) else _new_id()
         return cls(request, request_id, request.rel_url.raw_path, perf_counter())
 
     def refuse(self, refusal: Refusal) -> Answer:
@@ -101,7 +101,7 @@ class Visit:
         upstream = self.upstream or answer.first_byte or 0.0
         marks = {
             "Server-Timing": f"queue;dur={queue * 1000:.1f}, upstream;dur={upstream * 1000:.1f}",
-            "X-Request-Id": self.request_id,
+            _REQUEST_ID: self.request_id,
         }
         if self.called and self.endpoint is not None:
             marks["X-Gateway-Endpoint"] = self.endpoint

@@ -12,12 +12,11 @@ from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.app import Gateway, open_gateway
-from gateway.config import Config
 from gateway.listener import Limits, Listener, open_listener
 from gateway.log import make_logger
 from gateway.models import Record
 from tests.raw import RawServer, Script, raw_server, serve_ok
-from tests.stand import REGION
+from tests.stand import config_in_front_of, lines_of
 
 PATH = b"/endpoints/raw/invocations"
 HOST = b"Host: gateway"
@@ -161,8 +160,7 @@ class Doorstep:
     def requests(self) -> list[dict[str, Any]]:
         """The lines of the access log."""
         self.gateway.records.tell()
-        lines = map(json.loads, self.logged.getvalue().splitlines())
-        return [line for line in lines if line["event"] == "request_finished"]
+        return [line for line in lines_of(self.logged) if line["event"] == "request_finished"]
 
     async def metrics(self) -> dict[tuple[str, frozenset[str]], float]:
         """All samples of `/metrics`, by name and values of labels."""
@@ -186,13 +184,7 @@ async def open_doorstep(
     """A gateway that listens, with settings of `listen` and of its endpoint; SageMaker plays the scripts."""
     logged = io.StringIO()
     async with raw_server(*(scripts or (serve_ok,))) as server:
-        config = Config.model_validate(
-            {
-                "listen": {"port": 0, **(listen or {})},
-                "aws": {"region": REGION, "endpoint_url": server.url},
-                "endpoints": {"raw": {"instances": 1, **endpoint}},
-            }
-        )
+        config = config_in_front_of(server.url, {"listen": {"port": 0, **(listen or {})}}, **endpoint)
         async with open_gateway(config, make_logger(style="json", stream=logged)) as gateway:
             yield Doorstep(gateway, server, logged)
 

@@ -104,8 +104,11 @@ class Stand:
     def log(self, event: str) -> list[dict[str, Any]]:
         """The log lines of one event so far."""
         self.gateway.records.tell()
-        lines = [json.loads(line) for line in self.logged.getvalue().splitlines()]
-        return [line for line in lines if line["event"] == event]
+        return [line for line in lines_of(self.logged) if line["event"] == event]
+
+    def events(self) -> list[str]:
+        """The events of the lines that are in the log by now, in their order."""
+        return [line["event"] for line in lines_of(self.logged)]
 
     async def request(self, method: str, path: str, body: bytes = b"{}", **headers: str) -> Reply:
         """Any request; underscores in names of headers stand for hyphens."""
@@ -151,19 +154,27 @@ async def open_stand(settings: StandSettings) -> AsyncIterator[Stand]:
             yield Stand(emulator, gateway, session, logged, found)
 
 
+def lines_of(logged: io.StringIO) -> list[dict[str, Any]]:
+    """The lines of a log of JSON."""
+    return [json.loads(line) for line in logged.getvalue().splitlines()]
+
+
+def config_in_front_of(url: str, config: Mapping[str, Any] = MappingProxyType({}), **endpoint: Any) -> Config:
+    """The config of a gateway before one SageMaker, with an endpoint `raw` of one instance, and other groups."""
+    groups = {
+        "listen": {"port": 0},
+        "aws": {"region": REGION, "endpoint_url": url},
+        "endpoints": {"raw": {"instances": 1, **endpoint}},
+    }
+    return Config.model_validate({**groups, **config})
+
+
 @asynccontextmanager
 async def in_front_of(
     *scripts: Script, config: Mapping[str, Any] = MappingProxyType({}), **endpoint: Any
 ) -> AsyncIterator[tuple[Gateway, RawServer]]:
     """A gateway before a scripted SageMaker, with an endpoint `raw` of one instance, and other groups of its config."""
     async with raw_server(*scripts) as server:
-        settings = Config.model_validate(
-            {
-                "listen": {"port": 0},
-                "aws": {"region": REGION, "endpoint_url": server.url},
-                "endpoints": {"raw": {"instances": 1, **endpoint}},
-                **config,
-            }
-        )
+        settings = config_in_front_of(server.url, config, **endpoint)
         async with open_gateway(settings, make_logger(stream=io.StringIO())) as gateway:
             yield gateway, server

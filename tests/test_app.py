@@ -2,18 +2,16 @@
 
 import asyncio
 import io
-import json
 import socket
 from contextlib import suppress
 
 import pytest
 
 from gateway.app import open_gateway
-from gateway.config import Config
 from gateway.log import make_logger
 from tests.doorstep import CALL, connected
 from tests.raw import raw_server, serve_held
-from tests.stand import REGION, MakeStand, Stand, StandSettings
+from tests.stand import MakeStand, Stand, StandSettings, config_in_front_of, lines_of
 from tests.waiting import until
 
 SLOW = {"model": {"seconds": 0.3}}
@@ -36,7 +34,7 @@ async def test_a_drained_gateway_has_answered_everybody(make_stand: MakeStand) -
     late = await stand.invoke("slow")
     replies = await asyncio.gather(*calls)
     await drain
-    events = [json.loads(line)["event"] for line in stand.logged.getvalue().splitlines()]
+    events = stand.events()
 
     assert (ready.status, ready.body) == (503, b"not ready: draining\n")
     assert (late.status, late.headers["x-amzn-ErrorType"], late.headers["Connection"]) == (
@@ -53,7 +51,7 @@ async def test_who_is_answered_before_a_cut_off_is_logged_before_it(make_stand: 
     stand = await make_stand(StandSettings({"echo": {"model": {"seconds": 0, "echo": True}}}))
     await stand.invoke("echo")
     await stand.gateway.cut_off()
-    events = [json.loads(line)["event"] for line in stand.logged.getvalue().splitlines()]
+    events = stand.events()
 
     assert events[-2:] == ["request_finished", "drain_cut_off"]
 
@@ -62,19 +60,15 @@ async def test_nobody_is_left_out_of_the_log_at_the_end() -> None:
     """A call that outlives its caller, and then the listeners, is told of before the gateway has closed."""
     logged = io.StringIO()
     async with raw_server(serve_held) as server:
-        config = {
-            "listen": {"port": 0},
-            "aws": {"region": REGION, "endpoint_url": server.url},
-            "endpoints": {"raw": {"instances": 1}},
-        }
-        async with open_gateway(Config.model_validate(config), make_logger(style="json", stream=logged)) as gateway:
+        log = make_logger(style="json", stream=logged)
+        async with open_gateway(config_in_front_of(server.url), log) as gateway:
             async with connected(gateway.url) as caller:
                 await caller.send(CALL)
                 await until(lambda: server.working == 1)
             await until(lambda: gateway.limiters["raw"].statistics().orphaned == 1)
-        text = logged.getvalue()  # before the loop has another turn
+        lines = lines_of(logged)  # before the loop has another turn
 
-    assert [line["status"] for line in map(json.loads, text.splitlines()) if "status" in line] == [499]
+    assert [line["status"] for line in lines if "status" in line] == [499]
 
 
 async def test_draining_is_bounded(make_stand: MakeStand) -> None:

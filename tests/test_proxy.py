@@ -14,7 +14,6 @@ from aiohttp import web
 
 from gateway import reply
 from gateway.app import open_gateway
-from gateway.config import Config
 from gateway.limiter import Permit
 from gateway.listener.doorman import Doorman
 from gateway.log import make_logger
@@ -25,7 +24,7 @@ from gateway.request import Request, Sent
 from gateway.upstream import Upstream
 from gateway.upstream.connection import Connection
 from tests.raw import Peer
-from tests.stand import REGION, MakeStand, Stand, StandSettings, in_front_of
+from tests.stand import MakeStand, Stand, StandSettings, config_in_front_of, in_front_of
 from tests.waiting import until
 
 ECHO = {"model": {"seconds": 0, "echo": True}}
@@ -179,13 +178,7 @@ async def test_an_orphan_that_is_given_up_leaves_a_trace(make_stand: MakeStand) 
 
 async def test_what_fails_before_the_call_is_sent_is_not_a_424() -> None:
     """A host name that no resolver takes: the model has not seen the call, and the caller is told so."""
-    config = Config.model_validate(
-        {
-            "listen": {"port": 0},
-            "aws": {"region": REGION, "endpoint_url": f"http://{'a' * 70}.example:9"},
-            "endpoints": {"raw": {"instances": 1}},
-        }
-    )
+    config = config_in_front_of(f"http://{'a' * 70}.example:9")
     async with (
         open_gateway(config, make_logger(stream=io.StringIO())) as gateway,
         aiohttp.ClientSession() as session,

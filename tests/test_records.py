@@ -83,7 +83,7 @@ async def test_they_are_told_now_to_whoever_looks(loop_time: LoopTime) -> None:
 
 
 async def test_a_crowd_is_told_in_parts(loop_time: LoopTime) -> None:
-    """No more wait than hooks take in a millisecond or so."""
+    """No more wait than a pipe has room for."""
     hook = Hook()
     records = Records((hook,), no_failure)
     names = [str(number) for number in range(2 * MOST + 1)]

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -164,7 +163,7 @@ async def test_the_last_call_of_a_removed_endpoint_is_logged_before_its_end(make
     stand = await make_stand(settings)
     await stand.invoke("slow")
     await stand.reload(only(settings, "other"))
-    events = [json.loads(line)["event"] for line in stand.logged.getvalue().splitlines()]
+    events = stand.events()
 
     assert events.index("request_finished") < events.index("endpoint_drained")
 

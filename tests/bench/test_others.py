@@ -42,7 +42,7 @@ def test_that_others_are_told(after: Spent, shown: str, few: bool) -> None:  # n
 def test_that_ended_children_are_no_others() -> None:
     """What this process has others do is its own."""
     before, began = Spent.now(), time.monotonic()
-    subprocess.run([sys.executable, "-c", "sum(range(10_000_000))"], check=True)
+    subprocess.run([sys.executable, "-c", "sum(range(30_000_000))"], check=True)
     after = Spent.now()
 
     assert 0.05 < after.own - before.own < 2 * (time.monotonic() - began) + 1
