@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, web
+from aiohttp.streams import EmptyStreamReader
 from multidict import CIMultiDictProxy
 
 VERSIONS = (HttpVersion11, HttpVersion10)
@@ -36,6 +37,29 @@ class Head(Protocol):
         """Their bytes."""
 
 
+class Whole(EmptyStreamReader):
+    """A body all of which came with its head.
+
+    Args:
+        body: it.
+    """
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def readany(self) -> bytes:
+        """All of it; from then on, nothing."""
+        return self.read_nowait()
+
+    def read_nowait(self, n: int = -1) -> bytes:
+        """Likewise; it is not handed out by parts."""
+        del n
+        body, self._body = self._body, b""
+        return body
+
+
 class Request(web.BaseRequest):
     """A request as aiohttp has it, but for how it is answered."""
 
@@ -51,6 +75,11 @@ class Request(web.BaseRequest):
     def head(self) -> Head:
         """Its head, at a fraction of what aiohttp's properties take."""
         return self._message
+
+    @property
+    def plain(self) -> bool:
+        """Whether all of it was looked at when it was read, and nothing found doubtful."""
+        return type(self._payload) is Whole
 
     @property
     def version(self) -> HttpVersion:

@@ -1,7 +1,6 @@
 """One connection of a caller: aiohttp's, with bounds on time and size, and an answer of ours to what it cannot read."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -13,16 +12,15 @@ from aiohttp.streams import EMPTY_PAYLOAD
 
 from gateway.errors import Refusal, failed
 from gateway.listener.doorman import Arrival, Doorman
+from gateway.listener.hanging_up import hung_up
 from gateway.listener.limits import Crowd, Limits
+from gateway.listener.plain import Plain
 from gateway.listener.serving import Serving
 from gateway.listener.strict import malformed, too_long
 from gateway.request import Request
 
 HANG_UP_SECONDS = 1.0
 """How often a caller is looked after who is not read from."""
-
-_CLOSED = frozenset({7, 8, 9, 11})
-"""TCP_CLOSE, TCP_CLOSE_WAIT, TCP_LAST_ACK and TCP_CLOSING of Linux's tcp_states.h: the other end sends no more."""
 
 
 class Connection(Arrival, Serving):
@@ -34,6 +32,7 @@ class Connection(Arrival, Serving):
         crowd: all connections.
         doorman: says when a new request is heard.
         limits: the bounds.
+        plain: reads what needs no parser.
         since: since when it exists, in seconds of the loop.
         refuse: makes an answer of a refusal, and tells log and metrics.
         options: what aiohttp is told besides.
@@ -42,11 +41,13 @@ class Connection(Arrival, Serving):
     __slots__ = (
         "_content",
         "_crowd",
+        "_due",
         "_head_bytes",
         "_head_since",
         "_limits",
         "_look_timer",
         "_over",
+        "_plain",
         "_refuse",
         "_send_timer",
         "_too_long",
@@ -64,6 +65,7 @@ class Connection(Arrival, Serving):
         crowd: Crowd,
         doorman: Doorman,
         limits: Limits,
+        plain: Plain,
         since: float,
         refuse: Callable[[web.BaseRequest, Refusal], web.Response],
         **options: Any,
@@ -81,6 +83,8 @@ class Connection(Arrival, Serving):
         self._crowd = crowd
         self.doorman = doorman
         self._limits = limits
+        self._plain = plain
+        self._due = 0  # of what the parser was given; where it is not 0, the parser may be in the middle of something
         self._refuse = refuse
         self._wire: asyncio.Transport | None = None  # aiohttp forgets its own when it has closed it, but not sent all
         self._content: StreamReader = EMPTY_PAYLOAD  # of the last request
@@ -142,6 +146,8 @@ class Connection(Arrival, Serving):
 
     def listen_to(self, data: bytes) -> None:
         """Take what came, now that it is its turn."""
+        if data and self._read_plain(data):
+            return
         in_head = bool(data) and self._over and self._content.is_eof()
         if in_head and self._head_since is None:
             self._head_since = self._loop.time()
@@ -158,6 +164,19 @@ class Connection(Arrival, Serving):
             if self._head_bytes > self._limits.head_bytes and not self._too_long:
                 self._too_long = True
                 super().data_received(b"\0")  # wrong anywhere in a head: aiohttp goes the way of what cannot be read
+
+    def _read_plain(self, data: bytes) -> bool:
+        """Have a request answered that needs no parser; whether it is one. Who sends ahead is not read so."""
+        if not self._due and self._over:
+            found = self._plain.read(data)
+            if found is not None and found.size == len(data):
+                self._messages.append((found.message, found.content))
+                if self._waiter is not None and not self._waiter.done():
+                    self._waiter.set_result(None)
+                return True
+            self._due = found.size if found is not None else -1  # if there is no telling, it is never 0 again
+        self._due -= len(data)
+        return False
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's
         """Go on, if it had stopped. aiohttp asks for this, and looks for more to parse, at every body that was read."""
@@ -245,7 +264,7 @@ class Connection(Arrival, Serving):
         if self._look_timer is not None:
             self._look_timer.cancel()
             self._look_timer = None
-        if self._wire is not None and _hung_up(self._wire):
+        if self._wire is not None and hung_up(self._wire):
             self.force_close()
         else:
             self._look_in(HANG_UP_SECONDS)
@@ -264,16 +283,3 @@ class Connection(Arrival, Serving):
 
     def _left(self) -> int:
         return self._wire.get_write_buffer_size() if self._wire is not None else 0
-
-
-def _hung_up(transport: asyncio.Transport) -> bool:
-    """Whether the kernel knows that the other end has closed, where it tells."""
-    connection = transport.get_extra_info("socket")
-    option = getattr(socket, "TCP_INFO", None)
-    if connection is None or option is None:
-        return False
-    try:
-        state: int = connection.getsockopt(socket.IPPROTO_TCP, option, 1)[0]
-    except OSError:
-        return True
-    return state in _CLOSED

@@ -14,6 +14,7 @@ from gateway.listener.connection import Connection
 from gateway.listener.doorman import Doorman
 from gateway.listener.limits import Crowd, Limits
 from gateway.listener.newcomer import Newcomer
+from gateway.listener.plain import Plain
 from gateway.listener.strict import check
 from gateway.models import Connections, Record
 from gateway.request import Request, Sent
@@ -44,6 +45,7 @@ class Listener(web.Server):
         self._crowd = Crowd(limits.connections)
         self._doorman = Doorman(self._loop, is_full)
         self._limits = limits
+        self._plain = Plain(limits)
         self.url = ""
         """Where it is."""
 
@@ -69,6 +71,7 @@ class Listener(web.Server):
             crowd=self._crowd,
             doorman=self._doorman,
             limits=self._limits,
+            plain=self._plain,
             since=since,
             refuse=self._refuse,
             **options,
@@ -78,7 +81,8 @@ class Listener(web.Server):
         if request.transport is None:
             raise asyncio.CancelledError  # it had waited behind others, and its caller has gone
         try:
-            check(request, self._limits.head_bytes)
+            if not request.plain:
+                check(request, self._limits.head_bytes)
             return await self._answer(request)
         except Refusal as refusal:
             return self._refuse(request, refusal)

@@ -50,13 +50,18 @@ def check(request: Request, head_bytes: int) -> None:
     if hdrs.EXPECT in headers and version == HttpVersion11 and headers[hdrs.EXPECT].lower() != CONTINUE:
         # RFC 9110, section 10.1.1
         raise Refusal(BAD_EXPECTATION, f"The only expectation that can be met here is {CONTINUE}.")
-    if not _HOST.fullmatch(headers.get(hdrs.HOST, "")):
+    if not is_host(headers.get(hdrs.HOST, "")):
         # RFC 9112, section 3.2
         raise Refusal(BAD_REQUEST, "Host is not a host, perhaps with a port.")
     target = head.path
     _check_target(target)
     if sum(map(len, chain.from_iterable(head.raw_headers))) + len(target) > head_bytes:
         raise too_long("The head", head_bytes)
+
+
+def is_host(text: str) -> bool:
+    """Whether this may stand behind `Host:`."""
+    return _HOST.fullmatch(text) is not None
 
 
 def malformed(error: HttpProcessingError) -> Refusal:
