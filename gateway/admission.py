@@ -46,6 +46,7 @@ class Admission:
         "_returns",
         "_roster",
         "_tiers",
+        "_turn",
         "failovers",
         "waited",
     )
@@ -70,6 +71,7 @@ class Admission:
         self._came = self._began if since is None else since
         self._again = since is not None  # they have a place by their age
         self._returns = self._again  # they had a place, or a permit: the bound of the queue is for newcomers
+        self._turn: Turn[Permit] | None = None
         self.waited: float | None = None
         """Seconds in queues so far; None where the caller never came to one."""
         self.failovers: tuple[Failover, ...] = ()
@@ -180,25 +182,30 @@ class Admission:
         """The permit that comes free first."""
         there = {self._endpoints[name].limiter: self._endpoints[name] for name in tier}
         turn: Turn[Permit] = Turn(there, self._match.route)
-
-        def look() -> None:
-            if self._forsaken(tier):
-                turn.refuse(_MoveOnError())
-
+        self._turn = turn
         joined = monotonic()
         self._roster.turns.add(turn)
         for limiter, endpoint in there.items():
-            endpoint.health.watchers[look] = None
+            endpoint.health.watchers[self._look] = None
             if not turn.over:
                 limiter.enqueue(turn, since=self._came if self._again else None)
         try:
-            permit = await turn.wait(self.seconds_left(), lambda: self._forecast().too_long())
+            permit = await turn.wait(self.seconds_left(), self._too_long, self._roster.patience)
             return there[permit.limiter], permit
         finally:
             for endpoint in there.values():
-                endpoint.health.watchers.pop(look, None)
+                endpoint.health.watchers.pop(self._look, None)
             self._roster.turns.discard(turn)
+            self._turn = None
             self.waited = (self.waited or 0.0) + monotonic() - joined
+
+    def _look(self) -> None:
+        """Go on where those who are waited for have ceased to take calls."""
+        if self._turn is not None and self._forsaken(self._tiers[0]):
+            self._turn.refuse(_MoveOnError())
+
+    def _too_long(self) -> Refusal:
+        return self._forecast().too_long()
 
     def _skips(self, tier: Tier) -> bool:
         """Leave a tier out that takes no calls, where there is another."""

@@ -179,6 +179,7 @@ async def open_gateway(
                 yield Gateway(listening, roster, access, records, assembly, reloader, log, readiness)
             finally:
                 parting.close()
+                roster.close()
 
 
 def _proxy(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from gateway.deadlines import Deadlines
 from gateway.errors import Refusal, leaving
 
 
@@ -21,6 +22,7 @@ class Roster:
     Attributes:
         draining: whether new requests are refused because the gateway is going away.
         stopped: whether everybody was cut off: nothing may be dispatched any more.
+        patience: until when turns wait.
     """
 
     def __init__(self) -> None:
@@ -31,6 +33,7 @@ class Roster:
         self._idle.set()
         self.readers: set[asyncio.Task[Any]] = set()
         self.turns: set[Refusable] = set()
+        self.patience = Deadlines(asyncio.get_running_loop())
         self.calls: set[asyncio.Task[Any]] = set()
 
     @contextmanager
@@ -64,6 +67,10 @@ class Roster:
     def drain(self) -> None:
         """Take no more requests; those that wait or run go on."""
         self.draining = True
+
+    def close(self) -> None:
+        """Leave no timer behind."""
+        self.patience.close()
 
     async def wait_idle(self) -> None:
         """Wait until no request is open, orphans included."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
+from gateway.deadlines import Deadlines
 from gateway.errors import Refusal
 from gateway.handover import Handover
 
@@ -33,7 +34,7 @@ class Turn(Generic[P]):
         route: the route by which the caller came.
     """
 
-    __slots__ = ("__weakref__", "_future", "_queues", "route")
+    __slots__ = ("__weakref__", "_future", "_queues", "_too_late", "route")
 
     def __init__(self, queues: Iterable[Queue], route: str) -> None:
         self.route = route
@@ -60,12 +61,17 @@ class Turn(Generic[P]):
             self._leave()
             self._future.set_exception(reason)
 
-    async def wait(self, seconds: float, refusal: Callable[[], Refusal]) -> P:
+    def give_up(self) -> None:
+        """Take that the time is up."""
+        self.refuse(self._too_late())
+
+    async def wait(self, seconds: float, refusal: Callable[[], Refusal], deadlines: Deadlines) -> P:
         """Wait until a permit is granted.
 
         Args:
             seconds: how long at most; the turn ends at that moment, not when a queue moves next.
             refusal: makes what is raised then.
+            deadlines: sees to that moment.
 
         Raises:
             Refusal: the time is up, or somebody refused the turn.
@@ -73,14 +79,15 @@ class Turn(Generic[P]):
         future = self._future
         if future is None:
             raise RuntimeError("a turn is waited for once")
-        timer = asyncio.get_running_loop().call_later(seconds, lambda: self.refuse(refusal()))
+        self._too_late = refusal
+        deadlines.set(self, asyncio.get_running_loop().time() + seconds)
         try:
             return await future
         except asyncio.CancelledError:
             self._abandon(future)
             raise
         finally:
-            timer.cancel()
+            deadlines.lift(self)
             self._future = None  # a refusal holds its traceback, and that holds the turn
             del future
 

@@ -75,6 +75,55 @@ class LoopTime:
             await asyncio.sleep(0)
 
 
+class TimerLoop:
+    """As much of an event loop as has timers, in a time that is moved from one to the next."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers: list[LoopTimer] = []
+
+    def time(self) -> float:
+        """The seconds of now."""
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> "LoopTimer":
+        """Note a timer."""
+        timer = LoopTimer(when, callback)
+        self.timers.append(timer)
+        return timer
+
+    def move(self, until: float) -> None:
+        """Let time pass; what is due happens on the way, in order."""
+        while due := [timer for timer in self.pending if timer.at <= until]:
+            timer = min(due, key=lambda each: each.at)
+            self.timers.remove(timer)
+            self.now = max(self.now, timer.at)
+            timer.callback()
+        self.now = until
+
+    @property
+    def pending(self) -> list["LoopTimer"]:
+        """Timers that were not cancelled."""
+        return [timer for timer in self.timers if not timer.cancelled]
+
+
+class LoopTimer:
+    """A timer of such a loop."""
+
+    def __init__(self, at: float, callback: Callable[[], None]) -> None:
+        self.at = at
+        self.callback = callback
+        self.cancelled = False
+
+    def when(self) -> float:
+        """When it is due."""
+        return self.at
+
+    def cancel(self) -> None:
+        """Let it not happen."""
+        self.cancelled = True
+
+
 class Timer:
     """One thing that is going to happen."""
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent / "gateway"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("value",),
     ("config", "errors", "jitter", "memo", "models", "request"),
-    ("handover", "line", "records"),
+    ("deadlines", "handover", "line", "records"),
     (
         "router",
         "balance",

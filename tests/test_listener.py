@@ -4,14 +4,15 @@ import asyncio
 import gc
 import logging
 from contextlib import AsyncExitStack, suppress
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from aiohttp import StreamReader, web
 
-from gateway.listener.limits import Crowd
+from gateway.listener.limits import Crowd, Limits
 from gateway.models import Connections, Record
 from tests.doorstep import CALL, GET, LIVEZ, SERVED, Gate, connected, listening, open_doorstep, post
+from tests.doubles import TimerLoop
 from tests.waiting import until
 
 PATIENT = 60.0
@@ -112,17 +113,26 @@ async def test_one_too_many_takes_the_place_of_the_longest_idle() -> None:
     assert (now.open, now.idle, now.evicted, now.refused) == (2, 2, 1, 0)
 
 
+class Guest:
+    """A connection of a crowd.
+
+    Attributes:
+        asked: how often it was asked to leave.
+    """
+
+    def __init__(self, *, leaves: bool) -> None:
+        self._leaves = leaves
+        self.asked = 0
+
+    def leave(self) -> bool:
+        """Leave, or not."""
+        self.asked += 1
+        return self._leaves
+
+
 def test_who_has_got_a_request_meanwhile_is_not_asked_to_leave() -> None:
     """Row 21: then the next one goes, in the order in which they became idle."""
-
-    class Guest:
-        def __init__(self, *, leaves: bool) -> None:
-            self.leaves = leaves
-
-        def leave(self) -> bool:
-            return self.leaves
-
-    crowd = Crowd(3)
+    crowd = Crowd(Limits(connections=3), cast(Any, TimerLoop()))
     worked, stays, goes = Guest(leaves=True), Guest(leaves=False), Guest(leaves=True)
     for guest in (worked, stays, goes):
         assert crowd.admit(guest)
@@ -133,6 +143,44 @@ def test_who_has_got_a_request_meanwhile_is_not_asked_to_leave() -> None:
     assert crowd.admit(Guest(leaves=False))  # in place of `worked`
     assert not crowd.admit(Guest(leaves=True))
     assert crowd.statistics() == Connections(open=3, idle=3, refused=1, evicted=2, slow=0, stalled=0)
+
+
+def test_each_idles_for_its_time_with_one_timer_for_all() -> None:
+    """Row 21: from its last answer on; who works, has yet to ask for something, or has gone is left alone."""
+    loop: Any = TimerLoop()
+    crowd = Crowd(Limits(keepalive_seconds=10), loop)
+    new, first, second, busy, gone = guests = [Guest(leaves=True) for _ in range(5)]
+    for guest in guests:
+        crowd.admit(guest)
+    for guest in guests[1:]:
+        crowd.work(guest)
+        crowd.rest(guest)
+        loop.move(loop.now + 1)
+        assert len(loop.pending) == 1
+    crowd.work(busy)
+    crowd.forget(gone)
+    asked = []
+    for _ in range(15):
+        loop.move(loop.now + 0.5)
+        asked.append((loop.now, [first.asked, second.asked]))
+
+    assert asked[:15:3] == [(4.5, [0, 0]), (6, [0, 0]), (7.5, [0, 0]), (9, [0, 0]), (10.5, [1, 0])]
+    loop.move(100)
+    assert [guest.asked for guest in guests] == [0, 1, 1, 0, 0]
+    assert (new.asked, loop.pending) == (0, [])
+
+
+def test_who_cannot_leave_is_not_asked_again_and_again() -> None:
+    """Row 21: it has a request that is only not begun; after its answer it idles anew."""
+    loop: Any = TimerLoop()
+    crowd = Crowd(Limits(keepalive_seconds=10), loop)
+    guest = Guest(leaves=False)
+    crowd.admit(guest)
+    for asked in (1, 2):
+        crowd.work(guest)
+        crowd.rest(guest)
+        loop.move(loop.now + 50)
+        assert (guest.asked, loop.pending) == (asked, [])
 
 
 async def test_where_all_are_busy_one_too_many_is_told_so_at_once() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.deadlines import Deadlines
 from gateway.errors import QUEUE_TIMEOUT, Refusal
 from gateway.limiter import Limiter, Permit
 from gateway.turn import Turn
@@ -19,6 +20,11 @@ TOO_LONG = Refusal(QUEUE_TIMEOUT, "too long")
 def too_long() -> Refusal:
     """What is raised when the time is up."""
     return TOO_LONG
+
+
+def deadlines() -> Deadlines:
+    """Those of one turn."""
+    return Deadlines(asyncio.get_running_loop())
 
 
 def full_limiter() -> tuple[Limiter, Permit]:
@@ -40,7 +46,7 @@ def stand_in(*limiters: Limiter, route: str = "route") -> Turn[Permit]:
 
 def join(*limiters: Limiter, seconds: float = 10) -> asyncio.Task[Permit]:
     """Somebody who waits."""
-    return asyncio.create_task(stand_in(*limiters).wait(seconds, too_long))
+    return asyncio.create_task(stand_in(*limiters).wait(seconds, too_long, deadlines()))
 
 
 def state(*limiters: Limiter) -> list[tuple[int, int]]:
@@ -82,7 +88,7 @@ async def test_the_refusal_is_made_when_the_time_is_up(monkeypatch: pytest.Monke
         made.append(time.now)
         return TOO_LONG
 
-    waiting = asyncio.create_task(stand_in(*limiters).wait(30, make))
+    waiting = asyncio.create_task(stand_in(*limiters).wait(30, make, deadlines()))
     await time.pass_by(29.5)
     assert (made, waiting.done()) == ([], False)
     await time.pass_by(0.5)
@@ -101,7 +107,7 @@ async def test_nobody_makes_a_refusal_for_who_is_served(monkeypatch: pytest.Monk
         made.append(TOO_LONG)
         return TOO_LONG
 
-    waiting = asyncio.create_task(stand_in(limiter).wait(30, make))
+    waiting = asyncio.create_task(stand_in(limiter).wait(30, make, deadlines()))
     await time.settle()
 
     permit.release()
@@ -142,7 +148,7 @@ async def test_a_refused_turn_that_is_left_holds_nothing() -> None:
     """Refused and cancelled in one turn: no permit is taken, nothing is raised elsewhere."""
     limiter, permit = full_limiter()
     turn = stand_in(limiter)
-    waiting = asyncio.create_task(turn.wait(10, too_long))
+    waiting = asyncio.create_task(turn.wait(10, too_long, deadlines()))
     await asyncio.sleep(0)
 
     turn.refuse(TOO_LONG)
@@ -158,7 +164,7 @@ async def test_the_first_that_grants_ends_the_waiting_in_all(granting: int) -> N
     """From then on, in the same turn of the loop, nobody stands in the other queues: their permits go elsewhere."""
     limiters, permits = zip(*(full_limiter() for _ in range(3)), strict=True)
     turn = stand_in(*limiters)
-    waiting = asyncio.create_task(turn.wait(10, too_long))
+    waiting = asyncio.create_task(turn.wait(10, too_long, deadlines()))
     await asyncio.sleep(0)
     assert (turn.over, state(*limiters)) == (False, [(1, 1)] * 3)
 
@@ -230,10 +236,10 @@ async def test_a_turn_ends_once() -> None:
     refused.refuse(TOO_LONG)
     refused.refuse(RuntimeError("another"))
 
-    held = await granted.wait(10, too_long)
+    held = await granted.wait(10, too_long, deadlines())
     assert refused.grant(held) is False
     with pytest.raises(Refusal, match="too long"):
-        await refused.wait(10, too_long)
+        await refused.wait(10, too_long, deadlines())
     assert state(limiter) == [(1, 0)]
 
 
@@ -268,7 +274,7 @@ class _Schedule:
         """Somebody waits at one, two or all three, by one of two routes."""
         there = [limiter for bit, limiter in enumerate(self.limiters) if (number % 7 + 1) >> bit & 1]
         self.turns.append((stand_in(*there, route=f"route {number % 2}"), there))
-        self.callers.append((asyncio.create_task(self.turns[-1][0].wait(60, too_long)), there))
+        self.callers.append((asyncio.create_task(self.turns[-1][0].wait(60, too_long, deadlines())), there))
 
     async def cancel(self, number: int) -> None:
         """Somebody hangs up."""
@@ -329,22 +335,23 @@ async def _play(steps: list[tuple[str, int]]) -> None:
     assert (state(*schedule.limiters), schedule.callers) == ([(0, 0)] * 3, [])
 
 
-async def test_a_turn_leaves_no_timer_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_turns_have_one_timer_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a minute of timers, one for each who has waited, would be a leak."""
-    limiter, permit = full_limiter()
-    loop = asyncio.get_running_loop()
+    loop, shared = asyncio.get_running_loop(), deadlines()
     timers: list[asyncio.TimerHandle] = []
-    call_later = loop.call_later
+    call_at = loop.call_at
 
-    def note(*arguments: Any) -> asyncio.TimerHandle:
-        timers.append(call_later(*arguments))
+    def note(*arguments: Any, **options: Any) -> asyncio.TimerHandle:
+        timers.append(call_at(*arguments, **options))
         return timers[-1]
 
-    monkeypatch.setattr(loop, "call_later", note)
-    waiting = join(limiter)
-    await asyncio.sleep(0)
-
-    permit.release()
-    await waiting
+    monkeypatch.setattr(loop, "call_at", note)
+    for _ in range(100):
+        limiter, permit = full_limiter()
+        waiting = asyncio.create_task(stand_in(limiter).wait(30, too_long, shared))
+        await asyncio.sleep(0)
+        permit.release()
+        await waiting
+    shared.close()
 
     assert [timer.cancelled() for timer in timers] == [True]

@@ -73,7 +73,7 @@ class Connection(Arrival, Serving):
         super().__init__(
             server,
             loop=loop,
-            keepalive_timeout=limits.keepalive_seconds,
+            keepalive_timeout=0,  # the crowd sees to that, with one timer for all
             lingering_time=limits.linger_seconds,
             max_line_size=limits.line_bytes,
             max_field_size=limits.field_bytes,
@@ -104,7 +104,6 @@ class Connection(Arrival, Serving):
         # An answer is over when the kernel has it. Else what nobody reads could outlive its request unseen.
         wire.set_write_buffer_limits(high=1, low=0)
         self._wire = wire
-        self._look_in(self._limits.head_seconds)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The caller has gone, or was made to."""
@@ -130,12 +129,6 @@ class Connection(Arrival, Serving):
         else:
             self.listen_to(data)
 
-    def _process_keepalive(self) -> None:
-        if self.came:
-            self._keepalive_handle = None  # it does not idle: it waits to be heard
-        else:
-            super()._process_keepalive()
-
     def hold(self) -> None:
         """Read no more for now."""
         self._pause_transport_reading()
@@ -151,8 +144,6 @@ class Connection(Arrival, Serving):
         in_head = bool(data) and self._over and self._content.is_eof()
         if in_head and self._head_since is None:
             self._head_since = self._loop.time()
-            if self._look_timer is None:
-                self._look_in(self._limits.head_seconds)
         super().data_received(data)
         if data and not self._over and self._wire is not None and not self._wire.is_reading():
             self._look_after_silent_caller()
@@ -160,6 +151,8 @@ class Connection(Arrival, Serving):
             if not isinstance(self._messages[-1][0], RawRequestMessage):
                 self._break_body()
         elif in_head:
+            if self._look_timer is None:
+                self._look()
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.head_bytes and not self._too_long:
                 self._too_long = True
@@ -198,6 +191,9 @@ class Connection(Arrival, Serving):
         self._over = True
         if self._content.is_eof():
             self._content = EMPTY_PAYLOAD  # a kilobyte, of use to the next request of any connection
+
+    def waits(self) -> None:
+        """Nothing is asked for now."""
         self._crowd.rest(self)
 
     def leave(self) -> bool:
@@ -227,7 +223,9 @@ class Connection(Arrival, Serving):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what could not be read, or where a handler failed."""
+        """The answer to what was refused, could not be read, or where a handler failed."""
+        if isinstance(exc, Refusal):
+            return self._refuse(request, exc)
         if isinstance(exc, HttpProcessingError):
             limit = self._limits.head_bytes
             return self._refuse(request, too_long("The head", limit) if self._too_long else malformed(exc))

@@ -1,5 +1,6 @@
 """How many connections there may be, how slow and how large what comes on them; and who goes when they are too many."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,13 +61,18 @@ class Crowd:
     of all; clients know that an idle connection may end. Only where all are busy is a newcomer turned away.
 
     Args:
-        limit: how many may be connected.
+        limits: how many may be connected, and how long each may idle.
+        loop: whose time counts.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+        self._limit = limits.connections
+        self._seconds = limits.keepalive_seconds
+        self._loop = loop
         self._open: set[Guest] = set()
-        self._idle: dict[Guest, None] = {}  # in the order in which they became so
+        # In the order in which they became so, and since when; who has not had a request yet is bounded by its head.
+        self._idle: dict[Guest, float | None] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
         self._refused = 0
         self._evicted = 0
         self.slow = 0
@@ -95,6 +101,8 @@ class Crowd:
 
     def close(self) -> None:
         """Have all leave who have no request."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         for guest in tuple(self._idle):
             guest.leave()
 
@@ -103,14 +111,31 @@ class Crowd:
         self._idle.pop(guest, None)
 
     def rest(self, guest: Guest) -> None:
-        """It is answered."""
+        """It asks for nothing."""
         if guest in self._open:
-            self._idle[guest] = None
+            self._idle[guest] = now = self._loop.time()
+            if self._sweeper is None:
+                self._sweeper = self._loop.call_at(now + self._seconds, self._sweep)
 
     def forget(self, guest: Guest) -> None:
         """One of them has gone."""
         self._open.discard(guest)
         self._idle.pop(guest, None)
+
+    def _sweep(self) -> None:
+        """Have those leave who have idled long enough, and come again when the next one will have."""
+        now, self._sweeper = self._loop.time(), None
+        over = []
+        for guest, since in self._idle.items():
+            if since is None:
+                continue
+            if since + self._seconds > now:
+                self._sweeper = self._loop.call_at(since + self._seconds, self._sweep)
+                break
+            over.append(guest)
+        for guest in over:
+            del self._idle[guest]  # if it stays, it has a request, which is only not begun
+            guest.leave()
 
     def _evict(self) -> bool:
         for guest in self._idle:

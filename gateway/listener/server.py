@@ -42,7 +42,7 @@ class Listener(web.Server):
         super().__init__(self._handle)  # type: ignore[arg-type] # `Serving` knows what has been sent
         self._answer = handler
         self._tell = tell
-        self._crowd = Crowd(limits.connections)
+        self._crowd = Crowd(limits, self._loop)
         self._doorman = Doorman(self._loop, is_full)
         self._limits = limits
         self._plain = Plain(limits)
@@ -64,7 +64,7 @@ class Listener(web.Server):
         return self._crowd.statistics()
 
     def _make(self, since: float) -> Connection:
-        options: dict[str, Any] = {"access_log": None, "auto_decompress": False}
+        options: dict[str, Any] = {"access_log": None}
         return Connection(
             self,
             loop=self._loop,
@@ -77,15 +77,12 @@ class Listener(web.Server):
             **options,
         )
 
-    async def _handle(self, request: Request) -> web.StreamResponse | Sent:
+    def _handle(self, request: Request) -> Awaitable[web.StreamResponse | Sent]:
         if request.transport is None:
             raise asyncio.CancelledError  # it had waited behind others, and its caller has gone
-        try:
-            if not request.plain:
-                check(request, self._limits.head_bytes)
-            return await self._answer(request)
-        except Refusal as refusal:
-            return self._refuse(request, refusal)
+        if not request.plain:
+            check(request, self._limits.head_bytes)
+        return self._answer(request)
 
     def _refuse(self, request: web.BaseRequest, refusal: Refusal) -> web.Response:
         """The answer, which is the last one on its connection. It is recorded like any other."""

@@ -13,10 +13,10 @@ from typing import Protocol
 
 from yarl import URL
 
+from gateway.deadlines import Deadlines
 from gateway.errors import BROKEN, TIMEOUT, UNREACHABLE, Refusal
 from gateway.models import Answer, Call
 from gateway.upstream.connection import Connection, UnsentError
-from gateway.upstream.deadlines import Deadlines
 from gateway.upstream.opening import Opener, Origin
 from gateway.upstream.outbox import Outbox
 from gateway.upstream.pool import Pool

@@ -1,66 +1,19 @@
 """Deadlines: one timer for all, and nobody is late or early by it."""
 
 from typing import Any
+from weakref import ref
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.deadlines import Deadlines
-
-
-class Loop:
-    """Time that is moved from timer to timer."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.timers: list[Timer] = []
-
-    def time(self) -> float:
-        """The seconds of now."""
-        return self.now
-
-    def call_at(self, when: float, callback: Any) -> "Timer":
-        """Note a timer."""
-        timer = Timer(when, callback)
-        self.timers.append(timer)
-        return timer
-
-    def move(self, until: float) -> None:
-        """Let time pass; what is due happens on the way, in order."""
-        while due := [timer for timer in self.pending if timer.at <= until]:
-            timer = min(due, key=lambda each: each.at)
-            self.timers.remove(timer)
-            self.now = max(self.now, timer.at)
-            timer.callback()
-        self.now = until
-
-    @property
-    def pending(self) -> list["Timer"]:
-        """Timers that were not cancelled."""
-        return [timer for timer in self.timers if not timer.cancelled]
-
-
-class Timer:
-    """One of them."""
-
-    def __init__(self, at: float, callback: Any) -> None:
-        self.at = at
-        self.callback = callback
-        self.cancelled = False
-
-    def when(self) -> float:
-        """When it is due."""
-        return self.at
-
-    def cancel(self) -> None:
-        """Let it not happen."""
-        self.cancelled = True
+from gateway.deadlines import SPARE, Deadlines
+from tests.doubles import TimerLoop
 
 
 class Call:
     """Says when it gave up."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: TimerLoop) -> None:
         self.loop = loop
         self.gave_up: list[float] = []
 
@@ -75,7 +28,7 @@ TIMES = st.floats(0.001, 100)
 @given(st.lists(st.tuples(TIMES, st.none() | TIMES), max_size=20))
 def test_everybody_gives_up_at_their_own_deadline_unless_it_was_lifted(plans: list[tuple[float, float | None]]) -> None:
     """At that very moment, once; there is never more than one timer, and none is left at the end."""
-    loop: Any = Loop()
+    loop: Any = TimerLoop()
     deadlines = Deadlines(loop)
     calls = [Call(loop) for _ in plans]
     for call, (deadline, _) in zip(calls, plans, strict=True):
@@ -93,9 +46,41 @@ def test_everybody_gives_up_at_their_own_deadline_unless_it_was_lifted(plans: li
     assert loop.pending == []
 
 
+def test_who_is_over_is_not_held() -> None:
+    """Whoever was in time is kept with a few others at most, be it a minute before their deadline."""
+    loop: Any = TimerLoop()
+    deadlines, there = Deadlines(loop), [Call(loop) for _ in range(10)]
+    for call in there:
+        deadlines.set(call, 60.0)
+    gone = []
+    for number in range(1000):
+        call = Call(loop)
+        deadlines.set(call, 30.0 + number)
+        deadlines.lift(call)
+        gone.append(ref(call))
+    del call
+
+    assert sum(each() is not None for each in gone) <= SPARE + len(there)
+    loop.move(60.0)
+    assert [call.gave_up for call in there] == [[60.0]] * 10
+    assert loop.pending == []
+
+
+def test_who_is_given_more_time_gives_up_once() -> None:
+    """At the deadline that was set last, be it earlier or later."""
+    loop: Any = TimerLoop()
+    deadlines, calls = Deadlines(loop), [Call(loop), Call(loop)]
+    for call, times in zip(calls, [(1.0, 2.0), (4.0, 3.0)], strict=True):
+        for deadline in times:
+            deadlines.set(call, deadline)
+    loop.move(100.0)
+
+    assert [call.gave_up for call in calls] == [[2.0], [3.0]]
+
+
 def test_nothing_happens_once_they_are_closed() -> None:
     """The process ends, and with it what it waited for."""
-    loop: Any = Loop()
+    loop: Any = TimerLoop()
     deadlines, call = Deadlines(loop), Call(loop)
     deadlines.set(call, 1.0)
     deadlines.close()
