@@ -2,10 +2,10 @@
 
 import asyncio
 from heapq import heapify, heappop, heappush
-from typing import Protocol
+from typing import Any, Protocol
 
 SPARE = 64
-"""So many that are over may be kept beside as many as are not, before these are sorted out."""
+_WHO = 2
 
 
 class Late(Protocol):
@@ -20,22 +20,25 @@ class Deadlines:
 
     Args:
         loop: whose time counts.
+        spare: so many that are over may be kept beside as many as are not, before these are sorted out.
     """
 
-    __slots__ = ("_due", "_heap", "_loop", "_number", "_timer")
+    __slots__ = ("_due", "_heap", "_loop", "_number", "_spare", "_timer")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, spare: int = SPARE) -> None:
         self._loop = loop
-        self._due: dict[Late, int] = {}  # by which number it is found in the heap; what has no such number is over
-        self._heap: list[tuple[float, int, Late]] = []
-        self._number = 0
+        self._spare = spare
+        # A heap of deadline, number, and who is late; None for who is not, and is held no longer.
+        self._heap: list[list[Any]] = []
+        self._due: dict[Late, list[Any]] = {}
+        self._number = 0  # so that two of one moment are never compared
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, late: Late, deadline: float) -> None:
-        """Have somebody give up at a moment, in seconds of the loop, unless it is lifted before."""
+        """Have somebody who has no deadline give up at a moment, in seconds of the loop, unless it is lifted before."""
         self._number = number = self._number + 1
-        self._due[late] = number
-        heappush(self._heap, (deadline, number, late))
+        self._due[late] = entry = [deadline, number, late]
+        heappush(self._heap, entry)
         if self._timer is None:
             self._timer = self._loop.call_at(deadline, self._look)
         elif deadline < self._timer.when():
@@ -44,9 +47,11 @@ class Deadlines:
 
     def lift(self, late: Late) -> None:
         """Say that it is over, be it in time or not."""
-        self._due.pop(late, None)
-        if len(self._heap) > 2 * len(self._due) + SPARE:
-            self._heap = [each for each in self._heap if self._is_due(each)]
+        entry = self._due.pop(late, None)
+        if entry is not None:
+            entry[_WHO] = None
+        if len(self._heap) > 2 * len(self._due) + self._spare:
+            self._heap = [each for each in self._heap if each[_WHO] is not None]
             heapify(self._heap)
 
     def close(self) -> None:
@@ -57,17 +62,12 @@ class Deadlines:
             self._timer.cancel()
             self._timer = None
 
-    def _is_due(self, entry: tuple[float, int, Late]) -> bool:
-        _, number, late = entry
-        return self._due.get(late) == number
-
     def _look(self) -> None:
         """The timer is that of the earliest deadline, or of an earlier one that was lifted."""
         now, self._timer = self._loop.time(), None
-        while self._heap and (self._heap[0][0] <= now or not self._is_due(self._heap[0])):
-            entry = heappop(self._heap)
-            if self._is_due(entry):
-                late = entry[2]
+        while self._heap and (self._heap[0][0] <= now or self._heap[0][_WHO] is None):
+            late = heappop(self._heap)[_WHO]
+            if late is not None:
                 del self._due[late]
                 late.give_up()
         if self._heap and self._timer is None:

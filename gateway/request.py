@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, web
-from aiohttp.streams import EmptyStreamReader
+from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, StreamReader, web
 from multidict import CIMultiDictProxy
 
 VERSIONS = (HttpVersion11, HttpVersion10)
@@ -37,8 +36,8 @@ class Head(Protocol):
         """Their bytes."""
 
 
-class Whole(EmptyStreamReader):
-    """A body all of which came with its head.
+class Whole(StreamReader):
+    """A body all of which came with its head: as much of aiohttp's reader as takes all at once. The rest fails.
 
     Args:
         body: it.
@@ -47,15 +46,29 @@ class Whole(EmptyStreamReader):
     __slots__ = ("_body",)
 
     def __init__(self, body: bytes) -> None:
-        self._body = body
+        self._body = body  # what aiohttp's has besides is a kilobyte, of no use here
+
+    def is_eof(self) -> bool:
+        """Nothing more comes."""
+        return True
+
+    def exception(self) -> None:
+        """Nothing went wrong."""
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+        """Nothing goes wrong any more: what is to be read is there."""
+
+    def set_read_chunk_size(self, n: int) -> None:
+        """It has come in one piece."""
 
     async def readany(self) -> bytes:
         """All of it; from then on, nothing."""
         return self.read_nowait()
 
     def read_nowait(self, n: int = -1) -> bytes:
-        """Likewise; it is not handed out by parts."""
-        del n
+        """Likewise."""
+        if n != -1:
+            raise NotImplementedError("a body that came whole is not handed out by parts")
         body, self._body = self._body, b""
         return body
 

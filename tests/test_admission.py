@@ -1,6 +1,8 @@
 """Admission: late binding over several endpoints, fallbacks in order, and going on after a call that no model saw."""
 
+import gc
 from collections import Counter
+from weakref import ref
 
 import pytest
 
@@ -62,6 +64,29 @@ async def test_who_waits_is_bound_to_what_comes_free_first(monkeypatch: pytest.M
     assert (waiting.at, waiting.admission.waited) == (first, 2.5)
     assert (scene.state(), scene.traces()) == ({"a": (1, 0), "b": (1, 0)}, [])
     await waiting.release()
+
+
+@pytest.mark.parametrize("end", ["granted", "too long", "gone"])
+async def test_a_turn_that_is_over_is_held_by_nobody(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """Also without the help of the collector of cycles, which comes once a minute."""
+    scene = Scene(monkeypatch, AB)
+    running = await scene.come_all(2)
+    gc.disable()
+    try:
+        waiting = await scene.come()
+        gone = [ref(turn) for turn in scene.roster.turns]
+        if end == "granted":
+            await running[0].release()
+        elif end == "too long":
+            await scene.time.pass_by(100)
+            assert waiting.refusal.row is QUEUE_TIMEOUT
+        else:
+            await waiting.hang_up()
+        del waiting
+
+        assert [turn() for turn in gone] == [None]
+    finally:
+        gc.enable()
 
 
 async def test_first_come_first_served_over_two_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:

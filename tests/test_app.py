@@ -56,6 +56,26 @@ async def test_who_is_answered_before_a_cut_off_is_logged_before_it(make_stand: 
     assert events[-2:] == ["request_finished", "drain_cut_off"]
 
 
+async def test_a_closed_gateway_leaves_no_timer_behind() -> None:
+    """That of who waited runs for as long as they might have waited."""
+
+    class Late:
+        gave_up = False
+
+        def give_up(self) -> None:
+            self.gave_up = True
+
+    late = Late()
+    async with raw_server(serve_held) as server:
+        config = config_in_front_of(server.url, {"listen": {"port": 0}})
+        async with open_gateway(config, make_logger(stream=io.StringIO())) as gateway:
+            gateway.roster.patience.set(late, asyncio.get_running_loop().time() + 0.3)
+        assert not late.gave_up
+        await asyncio.sleep(0.4)
+
+    assert not late.gave_up
+
+
 async def test_nobody_is_left_out_of_the_log_at_the_end() -> None:
     """A call that outlives its caller, and then the listeners, is told of before the gateway has closed."""
     logged = io.StringIO()

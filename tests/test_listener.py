@@ -3,15 +3,18 @@
 import asyncio
 import gc
 import logging
+from collections import deque
 from contextlib import AsyncExitStack, suppress
 from typing import Any, cast
 
 import pytest
 from aiohttp import StreamReader, web
+from aiohttp.http_parser import HttpRequestParser
 
 from gateway.listener.limits import Crowd, Limits
 from gateway.models import Connections, Record
-from tests.doorstep import CALL, GET, LIVEZ, SERVED, Gate, connected, listening, open_doorstep, post
+from gateway.request import Whole
+from tests.doorstep import CALL, CHUNKED, GET, LIVEZ, SERVED, Gate, connected, listening, open_doorstep, post
 from tests.doubles import TimerLoop
 from tests.waiting import until
 
@@ -48,17 +51,21 @@ async def test_who_sends_no_head_takes_nothing_from_others() -> None:
     assert metrics["connections_closed_total", frozenset({"listen", "slow"})] == 2
 
 
-async def test_an_idle_connection_holds_nothing_of_its_last_body() -> None:
-    """Row 21: what a body is read by is a kilobyte for each of thousands that idle."""
-    before = [each for each in gc.get_objects() if type(each) is StreamReader]
+@pytest.mark.parametrize(
+    ("request_", "left"),
+    [(post(b"Content-Length: 4", body=b"body"), set()), (post(CHUNKED, body=b"0\r\n\r\n"), {HttpRequestParser})],
+    ids=["plain", "parsed"],
+)
+async def test_an_idle_connection_holds_no_more_than_it_needs(request_: bytes, left: set[type]) -> None:
+    """Row 21: what a body is read by is a kilobyte for each of thousands that idle, and so are a parser and a deque."""
     async with listening() as listener, connected(listener.url) as caller:
-        await caller.send(post(b"Content-Length: 4", body=b"body"))
+        await caller.send(request_)
         await caller.answer()
         await until(lambda: listener.statistics().idle == 1)
-        gc.collect()
-        left = [each for each in gc.get_objects() if type(each) is StreamReader and each not in before]
+        (connection,) = listener.connections
+        held = {type(each) for each in gc.get_referents(connection)}
 
-    assert left == []
+    assert held & {StreamReader, Whole, HttpRequestParser, deque} == left
 
 
 async def test_a_head_that_drips_is_not_waited_for() -> None:
@@ -79,6 +86,18 @@ async def test_a_head_that_drips_is_not_waited_for() -> None:
         now = listener.statistics()
 
     assert (now.open, now.slow) == (0, 2)
+
+
+@pytest.mark.parametrize("bound", ["line_bytes", "field_bytes", "head_bytes", "headers"])
+async def test_bounds_are_those_that_are_set(bound: str) -> None:
+    """Row 28: for each way by which a request is read."""
+    long = post(b"X-A: " + b"a" * 200, b"Content-Length: 3", body=b"abc", path=b"/" + b"a" * 200)
+    limits: dict[str, Any] = {bound: 2 if bound == "headers" else 100}
+    for request in (long, long.replace(b"POST", b"PUT", 1)):
+        async with listening(**limits) as listener, connected(listener.url) as caller:
+            await caller.send(request)
+            answer = await caller.answer()
+        assert (answer.status, caller.reader.at_eof()) == (400, True)
 
 
 async def test_an_idle_connection_is_kept_as_long_as_it_may() -> None:
@@ -168,6 +187,19 @@ def test_each_idles_for_its_time_with_one_timer_for_all() -> None:
     loop.move(100)
     assert [guest.asked for guest in guests] == [0, 1, 1, 0, 0]
     assert (new.asked, loop.pending) == (0, [])
+
+
+def test_a_crowd_that_leaves_at_the_end_leaves_no_timer() -> None:
+    """Whoever idles is asked to leave at once."""
+    loop: Any = TimerLoop()
+    crowd = Crowd(Limits(), loop)
+    guest = Guest(leaves=True)
+    crowd.admit(guest)
+    crowd.work(guest)
+    crowd.rest(guest)
+    crowd.close()
+
+    assert (guest.asked, loop.pending) == (1, [])
 
 
 def test_who_cannot_leave_is_not_asked_again_and_again() -> None:

@@ -160,14 +160,14 @@ class Connection(Arrival, Serving):
 
     def _read_plain(self, data: bytes) -> bool:
         """Have a request answered that needs no parser; whether it is one. Who sends ahead is not read so."""
-        if not self._due and self._over:
+        if not self._due and self._over and not (self._messages or self._close or self._force_close):
             found = self._plain.read(data)
-            if found is not None and found.size == len(data):
-                self._messages.append((found.message, found.content))
+            if not isinstance(found, int):
+                self._messages.append(found)
                 if self._waiter is not None and not self._waiter.done():
                     self._waiter.set_result(None)
                 return True
-            self._due = found.size if found is not None else -1  # if there is no telling, it is never 0 again
+            self._due = found  # where there is no telling, it is less than 0 from now on
         self._due -= len(data)
         return False
 

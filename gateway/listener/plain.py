@@ -17,14 +17,13 @@ from gateway.listener.limits import Limits
 from gateway.listener.strict import is_host
 from gateway.memo import memo
 from gateway.request import Whole
-from gateway.value import value
 
 REMEMBERED, LONGEST_REMEMBERED = 512, 256
 """How many lines need to be looked at only once, since clients say nearly the same in each request; and how long these
 may be."""
 
 HEAD_END = b"\r\n\r\n"
-_LINE = re.compile(rb"POST (/[!\"$-~]*) HTTP/1\.1")
+_LINE = re.compile(rb"(GET|POST) (/[!\"$-~]*) HTTP/1\.1")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110, section 5.6.2."""
 
@@ -49,23 +48,20 @@ _OTHERS = frozenset(
 )
 """Headers that have the parser, or whoever comes after it, do something else."""
 
-_FORGOTTEN = frozenset({"", "Authorization", "Cookie", "X-Amz-Security-Token", "X-Api-Key"})
-"""Headers that are looked at each time, since they are secret, or may be."""
-
-
-@value
-class Found:
-    """A request; or its head, with what has come of its body.
-
-    Attributes:
-        message: the head, as aiohttp's parser has it.
-        content: the body.
-        size: how many bytes the whole request has.
-    """
-
-    message: Any  # aiohttp's class is known as a tuple, and is none
-    content: Whole
-    size: int
+_REMEMBERED = frozenset(
+    {
+        "Accept",
+        "Accept-Encoding",
+        "Accept-Language",
+        "Amz-Sdk-Request",
+        "Connection",
+        "Content-Length",
+        "Content-Type",
+        "Host",
+        "User-Agent",
+    }
+)
+"""Headers that say the same in many requests. Of others nothing is kept: it may be a secret."""
 
 
 class Plain:
@@ -79,38 +75,46 @@ class Plain:
         self._most = min(limits.line_bytes, limits.field_bytes, limits.head_bytes)
         self._headers = limits.headers
 
-    def read(self, data: bytes) -> Found | None:
-        """The request that these bytes begin; None where its head is not whole, or anything is doubtful.
+    def read(self, data: bytes) -> tuple[Any, Whole] | int:
+        """The request that these bytes are: its head in aiohttp's form, and its body.
+
+        Where they are but the beginning of one, or more than one, it is how many bytes that has; and 0 where not all of
+        its head is there, or anything is doubtful.
 
         Args:
             data: what has come, from the first byte of a request on.
         """
         end = data.find(HEAD_END, 0, self._most)
         if end < 0:
-            return None
+            return 0
         lines = data[:end].split(b"\r\n")
-        target = _target(lines.pop(0))
+        line = _line(lines.pop(0))
         # A doubtful line goes by no name, and where two have the same name there are fewer fields than lines.
         fields = dict(map(_field, lines))
-        length = fields.get(_LENGTH)
-        if target is None or length is None or "" in fields or _HOST not in fields:
-            return None
-        if not len(lines) == len(fields) <= self._headers:
-            return None
-        headers = CIMultiDictProxy(CIMultiDict(fields))
-        message = RawRequestMessage("POST", target[0], HttpVersion11, headers, (), *_UNFRAMED, target[1])
+        if line is None or "" in fields or _HOST not in fields or not len(lines) == len(fields) <= self._headers:
+            return 0
         start = end + len(HEAD_END)
-        return Found(message, Whole(data[start:]), start + int(length))
+        size = start + int(fields.get(_LENGTH, 0))
+        if size != len(data):
+            return size
+        method, target, url = line
+        headers = CIMultiDictProxy(CIMultiDict(fields))
+        message = RawRequestMessage(method, target, HttpVersion11, headers, (), *_UNFRAMED, url)
+        return message, Whole(data[start:])
 
 
-def _read_target(line: bytes) -> tuple[str, URL] | None:
-    """What stands between method and version, and as a URL; None where it is doubtful."""
+def _read_line(line: bytes) -> tuple[str, str, URL] | None:
+    """Method and target of a request, and this as a URL; None where anything is doubtful."""
     found = _LINE.fullmatch(line)
     if found is None:
         return None
-    target = found[1].decode("ascii")
+    target = found[2].decode("ascii")
     path, _, query = target.partition("?")
-    return target, URL.build(path=path, query_string=query, encoded=True)
+    return found[1].decode("ascii"), target, URL.build(path=path, query_string=query, encoded=True)
+
+
+def _is_remembered_line(line: bytes, _: object) -> bool:
+    return len(line) <= LONGEST_REMEMBERED and b"?" not in line  # a query may hold a signature
 
 
 def _read_name(raw: bytes) -> istr:
@@ -122,8 +126,10 @@ def _read_name(raw: bytes) -> istr:
 def _read_field(line: bytes) -> tuple[istr, str]:
     """Name and value of a header; no name where anything of it is doubtful."""
     raw, colon, rest = line.partition(b":")
+    if not colon:
+        return _DOUBTFUL
     name, text = _name(raw), rest.strip(b" ").decode("latin-1")
-    if not colon or not text.isascii() or not text.isprintable():
+    if not text.isascii() or not text.isprintable():
         return _DOUBTFUL
     if name == _LENGTH and not _DIGITS.fullmatch(text):
         return _DOUBTFUL
@@ -134,10 +140,10 @@ def _read_field(line: bytes) -> tuple[istr, str]:
     return name, text
 
 
-def _is_remembered(line: bytes, field: tuple[istr, str]) -> bool:
-    return len(line) <= LONGEST_REMEMBERED and field[0] not in _FORGOTTEN
+def _is_remembered_field(line: bytes, field: tuple[istr, str]) -> bool:
+    return len(line) <= LONGEST_REMEMBERED and field[0] in _REMEMBERED
 
 
-_target = memo(_read_target, REMEMBERED, keeps=lambda line, _: len(line) <= LONGEST_REMEMBERED)
+_line = memo(_read_line, REMEMBERED, keeps=_is_remembered_line)
 _name = memo(_read_name, REMEMBERED, keeps=lambda raw, _: len(raw) <= LONGEST_REMEMBERED)
-_field = memo(_read_field, REMEMBERED, keeps=_is_remembered)
+_field = memo(_read_field, REMEMBERED, keeps=_is_remembered_field)
