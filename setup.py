@@ -22,6 +22,7 @@ HOT = (
     "jitter",
     "limiter",
     "line",
+    "listener/plain",
     "listener/strict",
     "metrics/recording",
     "models",

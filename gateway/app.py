@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -175,11 +175,8 @@ async def open_gateway(
         )
         async with _open_listening(config, access, records, proxy, admin) as listening:
             metrics.watch(listening.connections)
-            try:
+            with closing(parting), closing(roster):
                 yield Gateway(listening, roster, access, records, assembly, reloader, log, readiness)
-            finally:
-                parting.close()
-                roster.close()
 
 
 def _proxy(

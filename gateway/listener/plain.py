@@ -27,6 +27,7 @@ _LINE = re.compile(rb"(GET|POST) (/[!\"$-~]*) HTTP/1\.1")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110, section 5.6.2."""
 
+_make: Any = RawRequestMessage  # known as a tuple, which it is not where it comes in C, as it does here
 _UNFRAMED = False, None, False, False
 """What aiohttp calls `should_close`, `compression`, `upgrade` and `chunked`."""
 
@@ -99,7 +100,7 @@ class Plain:
             return size
         method, target, url = line
         headers = CIMultiDictProxy(CIMultiDict(fields))
-        message = RawRequestMessage(method, target, HttpVersion11, headers, (), *_UNFRAMED, url)
+        message = _make(method, target, HttpVersion11, headers, (), *_UNFRAMED, url)
         return message, Whole(data[start:])
 
 
