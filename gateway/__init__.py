@@ -37,7 +37,7 @@ Below all of them stand the words:
 * `config`: the settings
 * `errors`: every way to be refused
 * `models`: the nouns that pass between modules
-* `jitter`: a time, more or less; `deadlines`: until when somebody may take, with one timer for all
+* `jitter`: a time, more or less; `deadlines`: who has to be over when, with one timer for all
 * `memo`: what a function made of what it was asked before; `value`: classes of what nobody changes
 
 And beside them `emulator`, a local SageMaker, which imports nothing of the gateway: it must not share its bugs.

@@ -27,7 +27,7 @@ from gateway.parting import Parting
 from gateway.proxy import Proxy
 from gateway.records import Records
 from gateway.reload import Reloader
-from gateway.roster import Roster
+from gateway.roster import Roster, open_roster
 from gateway.router import Router
 from gateway.sagemaker.identities import problem_of
 from gateway.sagemaker.protocol import ERROR_CODES, INVOKE_ENDPOINT, OPERATIONS
@@ -146,10 +146,11 @@ async def open_gateway(
     """
     if HttpRequestParser is HttpRequestParserPy:
         raise StartError("aiohttp runs without its C parser, which is the safe one: install a wheel of it that has it")
-    readiness, roster, access = _Readiness(), Roster(), _access(config, log)
+    readiness, access = _Readiness(), _access(config, log)
     async with (
         _open_assembly(config, log) as assembly,
         open_upstream(f"sagemaker-gateway/{__version__}", Budget()) as upstream,
+        open_roster() as roster,
     ):
         endpoints = assembly.endpoints
         metrics = _metrics(endpoints)
@@ -175,7 +176,7 @@ async def open_gateway(
         )
         async with _open_listening(config, access, records, proxy, admin) as listening:
             metrics.watch(listening.connections)
-            with closing(parting), closing(roster):
+            with closing(parting):
                 yield Gateway(listening, roster, access, records, assembly, reloader, log, readiness)
 
 

@@ -1,4 +1,4 @@
-"""Until when somebody may take: one timer for all of them, since nearly all are over long before."""
+"""Who has to be over when: one timer for all of them, since nearly all are over long before."""
 
 import asyncio
 from heapq import heapify, heappop, heappush
@@ -16,7 +16,7 @@ class Late(Protocol):
 
 
 class Deadlines:
-    """Who has to be over when. A timer of the loop for each would take five times the memory, and the time.
+    """Deadlines. A timer of the loop for each would take five times the memory, and the time.
 
     Args:
         loop: whose time counts.
@@ -40,10 +40,10 @@ class Deadlines:
         self._due[late] = entry = [deadline, number, late]
         heappush(self._heap, entry)
         if self._timer is None:
-            self._timer = self._loop.call_at(deadline, self._look)
+            self._arm()
         elif deadline < self._timer.when():
             self._timer.cancel()
-            self._timer = self._loop.call_at(deadline, self._look)
+            self._arm()
 
     def lift(self, late: Late) -> None:
         """Say that it is over, be it in time or not."""
@@ -62,13 +62,20 @@ class Deadlines:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
+    def _arm(self) -> None:
+        due = self._heap[0][0]
+        self._timer = self._loop.call_at(due, self._look, due)
+
+    def _look(self, due: float) -> None:
         """The timer is that of the earliest deadline, or of an earlier one that was lifted."""
-        now, self._timer = self._loop.time(), None
-        while self._heap and (self._heap[0][0] <= now or self._heap[0][_WHO] is None):
-            late = heappop(self._heap)[_WHO]
-            if late is not None:
-                del self._due[late]
-                late.give_up()
-        if self._heap and self._timer is None:
-            self._timer = self._loop.call_at(self._heap[0][0], self._look)
+        now = max(self._loop.time(), due)  # uvloop's come up to a millisecond early
+        try:
+            while self._heap and (self._heap[0][0] <= now or self._heap[0][_WHO] is None):
+                late = heappop(self._heap)[_WHO]
+                if late is not None:
+                    del self._due[late]
+                    late.give_up()
+        finally:  # whatever happens to one of them, the others are not forgotten
+            self._timer = None
+            if self._heap:
+                self._arm()

@@ -33,7 +33,7 @@ class Head(Protocol):
 
     @property
     def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Their bytes."""
+        """Their bytes; none of a plain request's, whose length was looked at when it was read."""
 
 
 class Whole(StreamReader):

@@ -1,8 +1,8 @@
 """Who is here: requests being read, turns in queues, running calls; so that the gateway can end in order."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 from gateway.deadlines import Deadlines
@@ -68,10 +68,6 @@ class Roster:
         """Take no more requests; those that wait or run go on."""
         self.draining = True
 
-    def close(self) -> None:
-        """Leave no timer behind."""
-        self.patience.close()
-
     async def wait_idle(self) -> None:
         """Wait until no request is open, orphans included."""
         await self._idle.wait()
@@ -87,3 +83,13 @@ class Roster:
         for call in tuple(self.calls):
             call.cancel()
         return waiting, running
+
+
+@asynccontextmanager
+async def open_roster() -> AsyncIterator[Roster]:
+    """A roster; at the end it leaves no timer behind."""
+    roster = Roster()
+    try:
+        yield roster
+    finally:
+        roster.patience.close()

@@ -4,6 +4,7 @@ import tracemalloc
 from typing import Any
 from weakref import ref
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -74,6 +75,56 @@ def test_who_is_over_is_not_held() -> None:
     del late
     assert {each() for each in gone} == {None}
     assert held < 10_000 * 150  # a reference to each
+
+
+def test_a_timer_that_comes_early_is_taken_for_what_it_was_set_for() -> None:
+    """Uvloop's come up to a millisecond early: to look at the clock again and again would take all that time."""
+    loop: Any = TimerLoop(early=0.0005)
+    deadlines, calls = Deadlines(loop), [Call(loop) for _ in range(100)]
+    for number, call in enumerate(calls):
+        deadlines.set(call, 1.0 + number / 100)
+    loop.move(10.0)
+
+    assert loop.fired == 100
+    assert all(abs(call.gave_up[0] - 1.0 - number / 100) < 0.001 for number, call in enumerate(calls))
+
+
+def test_one_that_fails_does_not_keep_the_others() -> None:
+    """A bug in what becomes of one of them is nobody else's."""
+
+    class Broken:
+        def give_up(self) -> None:
+            raise RuntimeError("a bug")
+
+    loop: Any = TimerLoop()
+    deadlines, call = Deadlines(loop), Call(loop)
+    deadlines.set(Broken(), 1.0)
+    deadlines.set(call, 1.0)
+    with pytest.raises(RuntimeError, match="a bug"):
+        loop.move(2.0)
+    loop.move(3.0)
+
+    assert len(call.gave_up) == 1
+
+
+def test_who_gives_up_may_set_another() -> None:
+    """Later than all, or at once: there is one timer, and it is the right one."""
+    loop: Any = TimerLoop()
+    deadlines, last, then = Deadlines(loop), Call(loop), Call(loop)
+
+    class Again(Call):
+        def give_up(self) -> None:
+            super().give_up()
+            deadlines.set(last, 50.0)
+            deadlines.set(then, self.loop.now)
+
+    first, second = Again(loop), Call(loop)
+    deadlines.set(first, 1.0)
+    deadlines.set(second, 2.0)
+    loop.move(100.0)
+
+    assert [call.gave_up for call in (first, then, second, last)] == [[1.0], [1.0], [2.0], [50.0]]
+    assert loop.pending == []
 
 
 def test_nothing_happens_once_they_are_closed() -> None:

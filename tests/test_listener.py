@@ -68,6 +68,19 @@ async def test_an_idle_connection_holds_no_more_than_it_needs(request_: bytes, l
     assert held & {StreamReader, Whole, HttpRequestParser, deque} == left
 
 
+async def test_a_new_connection_has_its_time_and_then_its_head_has() -> None:
+    """Row 19: who connects ahead, as balancers do, has as much for the first head as for any other."""
+    async with listening(head_seconds=1.0, keepalive_seconds=PATIENT) as listener, connected(listener.url) as caller:
+        await asyncio.sleep(0.6)
+        await caller.send(GET[:9])
+        await asyncio.sleep(0.5)
+        await caller.send(GET[9:])
+        answer = await caller.answer()
+        now = listener.statistics()
+
+    assert (answer.status, now.slow) == (200, 0)
+
+
 async def test_a_head_that_drips_is_not_waited_for() -> None:
     """Row 19: a byte now and then does not prolong its time, on a new connection or on one that was good before."""
     async with listening(head_seconds=0.1, keepalive_seconds=PATIENT) as listener:
@@ -202,6 +215,21 @@ def test_a_crowd_that_leaves_at_the_end_leaves_no_timer() -> None:
     assert (guest.asked, loop.pending) == (1, [])
 
 
+def test_a_sweep_that_comes_early_is_the_only_one() -> None:
+    """Row 21: uvloop's timers do; to look again and again until it is time would take a core."""
+    loop: Any = TimerLoop(early=0.0005)
+    crowd = Crowd(Limits(keepalive_seconds=10), loop)
+    guests = [Guest(leaves=True) for _ in range(10)]
+    for guest in guests:
+        crowd.admit(guest)
+        crowd.work(guest)
+        crowd.rest(guest)
+        loop.move(loop.now + 1)
+    loop.move(100)
+
+    assert ([guest.asked for guest in guests], loop.fired) == ([1] * 10, 10)
+
+
 def test_who_cannot_leave_is_not_asked_again_and_again() -> None:
     """Row 21: it has a request that is only not begun; after its answer it idles anew."""
     loop: Any = TimerLoop()
@@ -213,6 +241,30 @@ def test_who_cannot_leave_is_not_asked_again_and_again() -> None:
         crowd.rest(guest)
         loop.move(loop.now + 50)
         assert (guest.asked, loop.pending) == (asked, [])
+
+
+async def test_who_still_sends_a_refused_body_makes_room() -> None:
+    """Row 21: it asks for nothing that is not answered, and keeps neither others out nor the end waiting."""
+    refused = post(b"Content-Length: 1000", body=b"a")
+
+    async def refuse(request: web.BaseRequest) -> web.Response:
+        return web.Response(status=200 if request.method == "GET" else 413)
+
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        listener = await stack.enter_async_context(listening(refuse, connections=2))
+        for _ in range(2):
+            caller = await stack.enter_async_context(connected(listener.url))
+            await caller.send(refused)
+            assert (await caller.answer()).status == 413
+        async with connected(listener.url) as third:
+            await third.send(GET)
+            assert (await third.answer()).status == 200
+        now = listener.statistics()
+        ended = loop.time()
+
+    assert (now.evicted, now.refused) == (1, 0)
+    assert loop.time() - ended < 1.0  # of the 2 s that open requests would have
 
 
 async def test_where_all_are_busy_one_too_many_is_told_so_at_once() -> None:

@@ -33,7 +33,6 @@ class Connection(Arrival, Serving):
         doorman: says when a new request is heard.
         limits: the bounds.
         plain: reads what needs no parser.
-        since: since when it exists, in seconds of the loop.
         refuse: makes an answer of a refusal, and tells log and metrics.
         options: what aiohttp is told besides.
     """
@@ -66,7 +65,6 @@ class Connection(Arrival, Serving):
         doorman: Doorman,
         limits: Limits,
         plain: Plain,
-        since: float,
         refuse: Callable[[web.BaseRequest, Refusal], web.Response],
         **options: Any,
     ) -> None:
@@ -90,7 +88,7 @@ class Connection(Arrival, Serving):
         self._content: StreamReader = EMPTY_PAYLOAD  # of the last request
         self._over = True  # it is answered
         self.came: list[bytes] = []
-        self._head_since: float | None = since
+        self._head_since: float | None = None
         self._head_bytes = 0
         self._too_long = False
         self._unsent = 0
@@ -191,9 +189,6 @@ class Connection(Arrival, Serving):
         self._over = True
         if self._content.is_eof():
             self._content = EMPTY_PAYLOAD  # a kilobyte, of use to the next request of any connection
-
-    def waits(self) -> None:
-        """Nothing is asked for now."""
         self._crowd.rest(self)
 
     def leave(self) -> bool:

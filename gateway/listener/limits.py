@@ -19,7 +19,7 @@ class Limits:
         keepalive_seconds: how long a connection may idle between two requests.
         stall_seconds: how long a caller may take nothing of an answer.
         linger_seconds: how long what is left of a refused body is read and thrown away, so that its sender reads the
-            refusal instead of being reset (RFC 9112, section 9.6).
+            refusal instead of being reset (RFC 9112, section 9.6); no longer than a connection may idle.
         line_bytes: longest request target.
         field_bytes: longest header, name and value together.
         headers: how many of them, trailers included.
@@ -102,7 +102,7 @@ class Crowd:
     def close(self) -> None:
         """Have all leave who have no request."""
         if self._sweeper is not None:
-            self._sweeper.cancel()
+            self._sweeper.cancel()  # and stays, so that there is no other
         for guest in tuple(self._idle):
             guest.leave()
 
@@ -115,22 +115,25 @@ class Crowd:
         if guest in self._open:
             self._idle[guest] = now = self._loop.time()
             if self._sweeper is None:
-                self._sweeper = self._loop.call_at(now + self._seconds, self._sweep)
+                self._arm(now + self._seconds)
 
     def forget(self, guest: Guest) -> None:
         """One of them has gone."""
         self._open.discard(guest)
         self._idle.pop(guest, None)
 
-    def _sweep(self) -> None:
+    def _arm(self, due: float) -> None:
+        self._sweeper = self._loop.call_at(due, self._sweep, due)
+
+    def _sweep(self, due: float) -> None:
         """Have those leave who have idled long enough, and come again when the next one will have."""
-        now, self._sweeper = self._loop.time(), None
+        now, self._sweeper = max(self._loop.time(), due), None  # uvloop's timers come up to a millisecond early
         over = []
         for guest, since in self._idle.items():
             if since is None:
                 continue
             if since + self._seconds > now:
-                self._sweeper = self._loop.call_at(since + self._seconds, self._sweep)
+                self._arm(since + self._seconds)
                 break
             over.append(guest)
         for guest in over:

@@ -13,8 +13,8 @@ from gateway.listener.limits import Crowd, Limits
 TURNED_AWAY_SECONDS = 1.0
 """How long a caller who was turned away may take to read why."""
 
-Make: TypeAlias = Callable[[float], Connection]
-"""Makes the connection proper; it is told since when it exists, in seconds of the loop."""
+Make: TypeAlias = Callable[[], Connection]
+"""Makes the connection proper."""
 
 
 class Newcomer(Arrival, asyncio.Protocol):
@@ -27,7 +27,7 @@ class Newcomer(Arrival, asyncio.Protocol):
         make: makes the connection proper.
     """
 
-    __slots__ = ("_crowd", "_limits", "_make", "_since", "_timer", "_wire", "came", "doorman")
+    __slots__ = ("_crowd", "_limits", "_make", "_timer", "_wire", "came", "doorman")
 
     def __init__(self, crowd: Crowd, doorman: Doorman, limits: Limits, make: Make) -> None:
         self._crowd = crowd
@@ -35,7 +35,6 @@ class Newcomer(Arrival, asyncio.Protocol):
         self._limits = limits
         self._make = make
         self.came: list[bytes] = []
-        self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._wire: asyncio.Transport | None = None
 
@@ -47,9 +46,8 @@ class Newcomer(Arrival, asyncio.Protocol):
             wire.set_protocol(farewell)
             farewell.connection_made(wire)
             return
-        loop = asyncio.get_running_loop()
-        self._wire, self._since = wire, loop.time()
-        self._timer = loop.call_later(self._limits.head_seconds, self._give_up)
+        self._wire = wire
+        self._timer = asyncio.get_running_loop().call_later(self._limits.head_seconds, self._give_up)
 
     def data_received(self, data: bytes) -> None:
         """The first bytes, and what comes while it is not their turn."""
@@ -87,7 +85,7 @@ class Newcomer(Arrival, asyncio.Protocol):
         if wire is None or self._timer is None:
             return  # gone, unheard
         self._timer.cancel()
-        connection = self._make(self._since)
+        connection = self._make()
         self._crowd.replace(self, connection)
         self._wire = self._timer = None
         wire.set_protocol(connection)

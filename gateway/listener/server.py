@@ -63,7 +63,7 @@ class Listener(web.Server):
         """What has become of the connections so far."""
         return self._crowd.statistics()
 
-    def _make(self, since: float) -> Connection:
+    def _make(self) -> Connection:
         options: dict[str, Any] = {"access_log": None}
         return Connection(
             self,
@@ -72,7 +72,6 @@ class Listener(web.Server):
             doorman=self._doorman,
             limits=self._limits,
             plain=self._plain,
-            since=since,
             refuse=self._refuse,
             **options,
         )

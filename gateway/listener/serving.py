@@ -20,7 +20,7 @@ UNREADABLE = ERROR._replace(method="-", path="-", url=URL("-", encoded=True), ve
 
 
 class Serving(web.RequestHandler):
-    """aiohttp's connection, but for how it gets from one request to the next."""
+    """aiohttp's connection, but for how it gets from one request to the next, and for what it has made before one."""
 
     __slots__ = ()
 
@@ -60,8 +60,6 @@ class Serving(web.RequestHandler):
                     break
                 if self._messages:
                     await asyncio.sleep(0)  # others have a turn between two of one caller's
-                else:
-                    self.waits()
         except asyncio.CancelledError:
             self.force_close()
             raise
@@ -72,9 +70,6 @@ class Serving(web.RequestHandler):
             self._task_handler = None
             if self.transport is not None:
                 self.transport.close()
-
-    def waits(self) -> None:
-        """Nothing is asked for now."""
 
     def taken(self, message: RawRequestMessage, content: StreamReader, writer: StreamWriter) -> Request:
         """The request that has come, now that it is its turn."""

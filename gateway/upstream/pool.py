@@ -63,7 +63,7 @@ class Pool:
         now = self._loop.time()
         self._idle[connection] = now
         if self._sweeper is None:
-            self._sweeper = self._loop.call_at(now + KEEPALIVE_SECONDS, self._sweep)
+            self._arm(now + KEEPALIVE_SECONDS)
 
     async def close(self) -> None:
         """Close all connections, and wait until they are, for a while."""
@@ -88,12 +88,15 @@ class Pool:
         if not self._open:
             self._empty.set()
 
-    def _sweep(self) -> None:
+    def _arm(self, due: float) -> None:
+        self._sweeper = self._loop.call_at(due, self._sweep, due)
+
+    def _sweep(self, due: float) -> None:
         """Drop what was idle for too long, and come again when the next one will have been."""
-        self._sweeper = None
+        now, self._sweeper = max(self._loop.time(), due), None  # uvloop's timers come up to a millisecond early
         for connection, since in tuple(self._idle.items()):
-            if self._loop.time() < since + KEEPALIVE_SECONDS:
-                self._sweeper = self._loop.call_at(since + KEEPALIVE_SECONDS, self._sweep)
+            if now < since + KEEPALIVE_SECONDS:
+                self._arm(since + KEEPALIVE_SECONDS)
                 return
             del self._idle[connection]
             connection.abort()

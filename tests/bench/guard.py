@@ -25,7 +25,7 @@ SLACK = 1.25
 
 LOAD = Load(body_bytes=100, connections=32, requests=250)
 ROUNDS = 12
-TRIES = 3
+TRIES = 6
 """How often so many rounds more are run before a regression is believed."""
 
 ACCEPT_ROUNDS = 5 * ROUNDS
