@@ -17,7 +17,7 @@ OBJECTS = 10_000
 """How many new objects are no reason to look."""
 
 OBJECTS_PER_CONNECTION = 100
-"""How many a connection and its request explain; a caller who waits has some sixty."""
+"""How many a connection and its request explain; a caller who waits has some fifty."""
 
 AT_LEAST_EVERY_SECONDS = 60.0
 """Cycles may be few and hold much, such as bodies: so long do they stay at the most."""
