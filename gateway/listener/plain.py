@@ -27,7 +27,7 @@ _LINE = re.compile(rb"(GET|POST) (/[!\"$-~]*) HTTP/1\.1")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110, section 5.6.2."""
 
-_make: Any = RawRequestMessage  # known as a tuple, which it is not where it comes in C, as it does here
+_make: Any = RawRequestMessage  # by its name, mypyc would take what it makes for a tuple, as aiohttp's Python has it
 _UNFRAMED = False, None, False, False
 """What aiohttp calls `should_close`, `compression`, `upgrade` and `chunked`."""
 

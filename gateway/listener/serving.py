@@ -20,7 +20,7 @@ UNREADABLE = ERROR._replace(method="-", path="-", url=URL("-", encoded=True), ve
 
 
 class Serving(web.RequestHandler):
-    """aiohttp's connection, but for how it gets from one request to the next, and for what it has made before one."""
+    """aiohttp's connection, but for how it gets from one request to the next; and it has a parser once it needs one."""
 
     __slots__ = ()
 
