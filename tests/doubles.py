@@ -89,49 +89,32 @@ class TimerLoop:
         self.now = 0.0
         self.early = early
         self.fired = 0
-        self.timers: list[LoopTimer] = []
+        self.timers: list[Timer] = []
 
     def time(self) -> float:
         """The seconds of now."""
         return self.now
 
-    def call_at(self, when: float, callback: Callable[..., None], *arguments: Any) -> "LoopTimer":
+    def call_at(self, when: float, callback: Callable[..., None], *arguments: Any) -> "Timer":
         """Note a timer."""
-        timer = LoopTimer(when, partial(callback, *arguments))
+        timer = Timer(when, partial(callback, *arguments))
         self.timers.append(timer)
         return timer
 
     def move(self, until: float) -> None:
         """Let time pass; what is due happens on the way, in order."""
-        while due := [timer for timer in self.pending if timer.at <= until]:
-            timer = min(due, key=lambda each: each.at)
+        while due := [timer for timer in self.pending if timer.due <= until]:
+            timer = min(due, key=lambda each: each.due)
             self.timers.remove(timer)
-            self.now = max(self.now, timer.at - self.early)
+            self.now = max(self.now, timer.due - self.early)
             self.fired += 1
-            timer.callback()
+            timer.action()
         self.now = until
 
     @property
-    def pending(self) -> list["LoopTimer"]:
+    def pending(self) -> list["Timer"]:
         """Timers that were not cancelled."""
         return [timer for timer in self.timers if not timer.cancelled]
-
-
-class LoopTimer:
-    """A timer of such a loop."""
-
-    def __init__(self, at: float, callback: Callable[[], None]) -> None:
-        self.at = at
-        self.callback = callback
-        self.cancelled = False
-
-    def when(self) -> float:
-        """When it is due."""
-        return self.at
-
-    def cancel(self) -> None:
-        """Let it not happen."""
-        self.cancelled = True
 
 
 class Timer:
@@ -141,6 +124,10 @@ class Timer:
         self.due = due
         self.action = action
         self.cancelled = False
+
+    def when(self) -> float:
+        """When it is due."""
+        return self.due
 
     def cancel(self) -> None:
         """Let it not happen."""

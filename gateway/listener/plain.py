@@ -22,7 +22,7 @@ REMEMBERED, LONGEST_REMEMBERED = 512, 256
 """How many lines need to be looked at only once, since clients say nearly the same in each request; and how long these
 may be."""
 
-HEAD_END = b"\r\n\r\n"
+_HEAD_END = b"\r\n\r\n"
 _LINE = re.compile(rb"(GET|POST) (/[!\"$-~]*) HTTP/1\.1")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110, section 5.6.2."""
@@ -85,7 +85,7 @@ class Plain:
         Args:
             data: what has come, from the first byte of a request on.
         """
-        end = data.find(HEAD_END, 0, self._most)
+        end = data.find(_HEAD_END, 0, self._most)
         if end < 0:
             return 0
         lines = data[:end].split(b"\r\n")
@@ -94,7 +94,7 @@ class Plain:
         fields = dict(map(_field, lines))
         if line is None or "" in fields or _HOST not in fields or not len(lines) == len(fields) <= self._headers:
             return 0
-        start = end + len(HEAD_END)
+        start = end + len(_HEAD_END)
         size = start + int(fields.get(_LENGTH, 0))
         if size != len(data):
             return size

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ssl import SSLContext
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -64,7 +64,6 @@ class Listener(web.Server):
         return self._crowd.statistics()
 
     def _make(self) -> Connection:
-        options: dict[str, Any] = {"access_log": None}
         return Connection(
             self,
             loop=self._loop,
@@ -73,7 +72,7 @@ class Listener(web.Server):
             limits=self._limits,
             plain=self._plain,
             refuse=self._refuse,
-            **options,
+            access_log=None,
         )
 
     def _handle(self, request: Request) -> Awaitable[web.StreamResponse | Sent]:
